@@ -1,0 +1,69 @@
+"""The ledger of events: who did what to the stack, and how it ended. One JSON object a line, oldest first."""
+
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from spokectl.errors import SpokectlError
+
+
+class Journal:
+    """Appends events durably: an event is on disk when `record` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record(self, operation: str, phase: str, **facts: object) -> None:
+        event = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "operation": operation,
+            "phase": phase,
+            "actor": _actor(),
+            "pid": os.getpid(),
+        } | facts
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, (json.dumps(event) + "\n").encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def operation(self, name: str, **facts: object) -> Iterator[None]:
+        """Records the start, and the end with how it ended, whatever ended it."""
+        self.record(name, "started", **facts)
+        try:
+            yield
+        except SpokectlError as error:
+            self.record(name, "failed", code=error.code, message=error.message)
+            raise
+        except BaseException as error:
+            self.record(name, "broken off", message=type(error).__name__)
+            raise
+        self.record(name, "done")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All events; a line cut short by a crash is left out."""
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        events = []
+        for line in lines:
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                continue
+        return events
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,189 @@
+"""Where the tool keeps a stack's state, and the stack's env file of `SPOKE_…` settings.
+
+`SPOKE_…` variables belong to the stack (they fill `${…}` in its file), `SPOKECTL_…` to this tool.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spokectl.errors import Refused, UsageError
+
+DEFAULT_STACK = "spoke"
+_STACK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+RECORD_VERSION = 1
+
+
+def state_root(environ: Mapping[str, str] = os.environ, *, is_root: bool | None = None) -> Path:
+    """The folder that holds one folder a stack: $SPOKECTL_STATE_DIR, $XDG_STATE_HOME/spokectl, or the user's own place."""
+    if environ.get("SPOKECTL_STATE_DIR"):
+        return Path(environ["SPOKECTL_STATE_DIR"]).absolute()
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"]).absolute() / "spokectl"
+    if os.geteuid() == 0 if is_root is None else is_root:
+        return Path("/var/lib/spokectl")
+    home = environ.get("HOME")
+    if not home:
+        raise Refused(
+            "no_state_dir",
+            "there is no place for the stack's state: HOME is not set",
+            actions=["export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+        )
+    return Path(home) / ".local" / "state" / "spokectl"
+
+
+def stack_name(chosen: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """The stack to work on: --stack, else $SPOKECTL_STACK, else `spoke`. UsageError when it cannot be a name."""
+    name = chosen if chosen is not None else environ.get("SPOKECTL_STACK") or DEFAULT_STACK
+    if not _STACK_NAME.match(name):
+        raise UsageError(
+            "bad_stack_name",
+            f"{name!r} cannot name a stack: lower-case letters, digits, - and _, at most 63, a letter or digit first",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class StackRecord:
+    """What was decided at the stack's first `up` and cannot be asked from anybody later."""
+
+    runtime: str
+    file: str
+    created_at: str
+
+
+class StackState:
+    """A stack's folder. Everything in it is private to its owner; nothing in it says what runs or who is primary."""
+
+    def __init__(self, name: str, root: Path | None = None) -> None:
+        self.name = name
+        self.folder = (root or state_root()) / name
+
+    @property
+    def env_file(self) -> Path:
+        return self.folder / "stack.env"
+
+    @property
+    def override_file(self) -> Path:
+        """What `scale` and `up --spokes` add to the user's stack file."""
+        return self.folder / "override.yml"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def volumes(self) -> Path:
+        """The local runtime's named volumes, a folder each."""
+        return self.folder / "volumes"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    def ensure(self) -> None:
+        """Creates the folder (0700). Refused (`state_dir`) when that cannot be."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # PostgreSQL and NGINX's workers may run as another user: they must pass through, but not list.
+            self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            probe = self.folder / ".writable"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise Refused(
+                "state_dir",
+                f"the stack's state cannot be kept in {self.folder}: {error.strerror}",
+                actions=["free some space or choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+            ) from error
+
+    def read_record(self) -> StackRecord | None:
+        """What the first `up` decided, or None before it. Refused (`state_damaged`) when it cannot be understood."""
+        path = self.folder / "stack.json"
+        try:
+            raw = json.loads(path.read_text())
+            if raw["version"] > RECORD_VERSION:
+                raise Refused("state_newer", f"{path} was written by a newer spokectl", actions=["upgrade spokectl"])
+            return StackRecord(str(raw["runtime"]), str(raw["file"]), str(raw["created_at"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Refused(
+                "state_damaged",
+                f"{path} cannot be read: {error}",
+                actions=[f"remove it (rm {path}) and run: spokectl up --stack {self.name}"],
+            ) from error
+
+    def write_record(self, record: StackRecord) -> None:
+        content = {"version": RECORD_VERSION} | record.__dict__
+        write_privately(self.folder / "stack.json", json.dumps(content, indent=1) + "\n")
+
+
+def write_privately(path: Path, text: str) -> None:
+    """Replaces the file whole or not at all; only its owner may read it."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise Refused("cannot_write", f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The settings kept for the stack; empty when there are none. UsageError (`bad_env_file`) names file and line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("bad_env_file", f"{path} cannot be read: {error}") from error
+    values = {}
+    for number, line in enumerate(lines, 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        name, equals, value = stripped.removeprefix("export ").partition("=")
+        if not equals or not _VARIABLE.match(name.strip()):
+            raise UsageError("bad_env_file", f"{path}, line {number}: expected NAME=VALUE, found {stripped[:60]!r}")
+        values[name.strip()] = _unquote(value.strip())
+    return values
+
+
+def write_env_file(path: Path, values: Mapping[str, str]) -> None:
+    """Writes all settings, quoted so that Compose's `--env-file` reads the same values."""
+    lines = ["# Settings of this stack: change them with `spokectl config set NAME=VALUE`."]
+    lines += [f"{name}={_quote(value)}" for name, value in sorted(values.items())]
+    write_privately(path, "\n".join(lines) + "\n")
+
+
+def _quote(value: str) -> str:
+    """Single quotes are literal for Compose, but cannot hold one themselves; double quotes take escapes."""
+    if re.fullmatch(r"[A-Za-z0-9_./:@%+,-]*", value):
+        return value
+    if "\n" in value or "\r" in value or "\0" in value:
+        raise UsageError("bad_setting", "a setting cannot hold a line break or a NUL byte")
+    if "'" not in value:
+        return f"'{value}'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'
+
+
+def _unquote(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return re.sub(r'\\([\\"$])', r"\1", value[1:-1])
+    return value.split(" #", 1)[0].rstrip()

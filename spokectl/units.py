@@ -1,0 +1,42 @@
+"""Durations and sizes as people write them."""
+
+import math
+import re
+
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms|us)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\Z", re.IGNORECASE)
+_BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def seconds_of(text: str) -> float:
+    """`90`, `90s`, `1m30s`, `500ms`: seconds. ValueError says what was expected."""
+    text = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        value = float(text)
+    else:
+        parts = _DURATION_PART.findall(text)
+        if not parts or "".join(number + unit for number, unit in parts) != text:
+            raise ValueError(f"{text!r} is not a duration: write 90s, 1m30s or 500ms")
+        value = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not math.isfinite(value) or value > 366 * 86400:
+        raise ValueError(f"{text!r} is too long a duration")
+    return value
+
+
+def bytes_of(text: str) -> int:
+    """`512M`, `1g`, `1.5GiB`, `100`: bytes, with 1024 to the step as Compose counts. ValueError says what was expected."""
+    match = _SIZE.match(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size: write 512M or 1G")
+    return int(float(match[1]) * _BYTES[match[2].lower()])
+
+
+def human_bytes(count: int) -> str:
+    """A size for people: three digits at most and a binary unit."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
