@@ -1,0 +1,160 @@
+"""The command tree, and the only place where an error becomes an exit code.
+
+Only the module of the command that runs is imported: the table below is all that `--help` and completion need.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import click
+import typer.main
+
+from spokectl import __version__
+from spokectl.cli.command import error_lines, unknown
+from spokectl.errors import ExitCode, SpokectlError, UsageError
+from spokectl.result import dumps, error_envelope
+
+
+class Entry(NamedTuple):
+    """`module` holds the Typer application `app`; for a bare verb, its command of the same name."""
+
+    module: str
+    group: str
+    summary: str
+
+
+STACK, SERVICES, REGISTRY = "The stack", "Its services", "The registry"
+
+COMMANDS: dict[str, Entry] = {
+    "up": Entry("lifecycle", STACK, "Bring the stack up, or repair it, and wait until it answers"),
+    "down": Entry("lifecycle", STACK, "Stop everything; data stays unless --volumes"),
+    "status": Entry("observe", STACK, "Every service: state, role asked from the server, health and why"),
+    "ps": Entry("observe", STACK, "Every service as the runtime sees it"),
+    "endpoints": Entry("observe", STACK, "Where to connect, with the observed role of each port"),
+    "logs": Entry("observe", STACK, "Logs of all services, merged by time"),
+    "config": Entry("config", STACK, "The stack's settings: list, get, set, unset"),
+    "start": Entry("services", SERVICES, "Start stopped services"),
+    "stop": Entry("services", SERVICES, "Stop services in good order; they stay down"),
+    "restart": Entry("services", SERVICES, "Stop and start services"),
+    "kill": Entry("services", SERVICES, "End services with SIGKILL; they stay down"),
+    "pause": Entry("services", SERVICES, "Freeze services"),
+    "unpause": Entry("services", SERVICES, "Let paused services go on"),
+    "exec": Entry("services", SERVICES, "Run a command in a service"),
+    "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
+    "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
+}
+
+
+class LazyGroup(click.Group):
+    """The root command: knows every command's name and summary, imports one only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"spokectl.cli.{entry.module}")
+        command = typer.main.get_command(module.app)
+        if isinstance(command, click.Group) and cmd_name in command.commands:
+            return command.get_command(ctx, cmd_name)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown(args[0], list(COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for group in (STACK, SERVICES, REGISTRY):
+            with formatter.section(group):
+                formatter.write_dl([(name, e.summary) for name, e in COMMANDS.items() if e.group == group])
+
+
+@click.group(
+    cls=LazyGroup,
+    name="spokectl",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 confirmation needed, 4 not found, 5 refused, 6 outcome unknown, "
+    "10 degraded, 12 incomplete, 130 interrupted.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="spokectl", message="%(prog)s %(version)s")
+def root() -> None:
+    """Bring up, look at and operate a highly available Spoke, the Protobuf schema registry, on one machine.
+
+    \b
+    Examples:
+      spokectl up                                  the whole stack, ready in seconds
+      spokectl modules create payments -d "…"      a module
+      spokectl versions push payments v1.0.0 ./protos
+      spokectl status                              what state it is really in
+      spokectl down                                stop it; the data stays
+    """
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one command line and gives its exit code; every expected failure has become a message by then."""
+    json = "--json" in argv
+    words = " ".join(_command_words(argv))
+    try:
+        code = root.main(args=list(argv), prog_name="spokectl", standalone_mode=False)
+        return int(code) if isinstance(code, int) else ExitCode.OK
+    except SpokectlError as error:
+        return _fail(error, words, json=json)
+    except click.UsageError as error:
+        return _fail(_usage(error), words, json=json)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(_interrupted(), words, json=json)
+    except BrokenPipeError:
+        # The reader went away (`| head`): the rest of the output has no destination, also at interpreter exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except OSError as error:
+        return _fail(_system(error), words, json=json)
+
+
+def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
+    if json:
+        sys.stdout.write(dumps(error_envelope(command, error)) + "\n")
+        sys.stdout.flush()
+    else:
+        for line in error_lines(error.message, error.actions):
+            click.echo(line, err=True)
+    return error.exit_code
+
+
+def _command_words(argv: Sequence[str]) -> list[str]:
+    """The command that was meant, for the envelope of an error that came before it could start."""
+    first = next((word for word in argv if word in COMMANDS), "")
+    return [first] if first else []
+
+
+def _usage(error: click.UsageError) -> UsageError:
+    message = error.format_message().rstrip(".")
+    help_line = f"{error.ctx.command_path} --help" if error.ctx else "spokectl --help"
+    return UsageError("usage", message[:1].lower() + message[1:], actions=[help_line])
+
+
+class _Interrupted(SpokectlError):
+    exit_code = ExitCode.INTERRUPTED
+
+
+def _interrupted() -> SpokectlError:
+    return _Interrupted("interrupted", "interrupted; the next command shows how far it came", actions=["spokectl status"])
+
+
+def _system(error: OSError) -> SpokectlError:
+    where = f" ({error.filename})" if error.filename else ""
+    return SpokectlError("system_error", f"the system refused: {error.strerror or error}{where}")
+
+
+def main(argv: Sequence[str] | None = None) -> Any:
+    """For tests that call the tool in their own process."""
+    return run(sys.argv[1:] if argv is None else argv)

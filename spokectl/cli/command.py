@@ -1,0 +1,170 @@
+"""What every command has in common: its shared options, and how its answer reaches the streams.
+
+A command function parses nothing and prints nothing: it calls one operation and returns an `Answer`. Data goes to stdout,
+everything else to stderr.
+"""
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from spokectl.errors import ExitCode, UsageError
+from spokectl.result import Result, dumps, envelope
+from spokectl.settings import stack_name
+from spokectl.units import seconds_of
+
+DEFAULT_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """The shared options of the command that runs now."""
+
+    command: str
+    stack: str
+    file: Path | None
+    json: bool
+    quiet: bool
+    verbose: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result and how a person reads it: `text` prints it to stdout, and is not called with --json.
+
+    `notes` are lines for stderr, such as the next command to type. With `streamed` the command has printed its data already.
+    """
+
+    result: Result
+    text: Callable[[Any], None] | None = None
+    notes: Sequence[str] = field(default=())
+    streamed: bool = False
+
+
+_call: ContextVar[Call] = ContextVar("call")
+
+
+def current_call() -> Call:
+    """The shared options. LookupError outside a command."""
+    return _call.get()
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, written `90`, `90s`, `1m30s` or `500ms`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = seconds_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds <= 0:
+            self.fail("a duration is more than 0", param, ctx)
+        return seconds
+
+
+def shared_options() -> list[click.Parameter]:
+    return [
+        click.Option(["--stack", "-s"], metavar="NAME", help="The stack to work on (SPOKECTL_STACK; default: spoke)."),
+        click.Option(["--file"], metavar="PATH", help="The stack file (SPOKECTL_FILE)."),
+        click.Option(["--json"], is_flag=True, help="Print one JSON envelope on stdout."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="No progress and no hints on stderr."),
+        click.Option(["--verbose", "-v"], is_flag=True, help="Say more on stderr."),
+    ]
+
+
+class Command(TyperCommand):
+    """A Typer command with the shared options; its function returns an Answer, which is written out here."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(shared_options())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        file = ctx.params.pop("file") or os.environ.get("SPOKECTL_FILE")
+        call = Call(
+            command=command_name(ctx),
+            stack=stack_name(ctx.params.pop("stack")),
+            file=Path(file).absolute() if file else None,
+            json=ctx.params.pop("json"),
+            quiet=ctx.params.pop("quiet"),
+            verbose=ctx.params.pop("verbose"),
+        )
+        _call.set(call)
+        answer = super().invoke(ctx)
+        return write(call, answer) if isinstance(answer, Answer) else ExitCode.OK
+
+
+def unknown(word: str, known: Sequence[str]) -> UsageError:
+    """The error for a command that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    return UsageError("unknown_command", f"there is no command {word!r}{hint}", actions=["spokectl --help"])
+
+
+class Noun(TyperGroup):
+    """A noun with its verbs, such as `modules create`; a verb that does not exist is met with the nearest one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown(f"{ctx.info_name} {args[0]}", [f"{ctx.info_name} {verb}" for verb in self.commands])
+        return super().resolve_command(ctx, args)
+
+
+def noun(summary: str) -> typer.Typer:
+    """A Typer application for a noun, in this project's form."""
+    return typer.Typer(
+        cls=Noun,
+        help=summary,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+def command_name(ctx: click.Context) -> str:
+    """`modules create`: the words of the command, without the program's name."""
+    words: list[str] = []
+    context: click.Context | None = ctx
+    while context is not None and context.parent is not None:
+        words.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(words)
+
+
+def write(call: Call, answer: Answer) -> ExitCode:
+    """Data to stdout, warnings, notes and the reason for an exit code other than 0 to stderr."""
+    result = answer.result
+    if not answer.streamed:
+        if call.json:
+            sys.stdout.write(dumps(envelope(call.command, result)) + "\n")
+        elif answer.text is not None:
+            answer.text(result.data)
+        sys.stdout.flush()
+    if not call.json:
+        lines = [f"warning: {warning}" for warning in result.warnings]
+        if result.error is not None:
+            lines += error_lines(result.error.message, result.error.actions)
+        if not call.quiet:
+            lines += answer.notes
+        for line in lines:
+            click.echo(line, err=True)
+    return result.exit_code
+
+
+def error_lines(message: str, actions: Sequence[str]) -> list[str]:
+    """An error for people: what happened, then what to type."""
+    return [f"error: {message}", *(f"  try: {action}" for action in actions)]
