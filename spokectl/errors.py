@@ -6,6 +6,7 @@ SpokectlError
 ├── NotFound              4   the stack is not running, or the thing named does not exist
 ├── Refused               5   a precondition does not hold; nothing was changed
 ├── OutcomeUnknown        6   the deadline passed; what was asked may still happen
+├── Degraded             10   it is up, but not everything is well
 ├── Incomplete           12   done, but something is left to do by hand
 └── Failed                1   everything else, also an answer of the registry that says no
 """
@@ -79,6 +80,10 @@ class Refused(SpokectlError):
 
 class OutcomeUnknown(SpokectlError):
     exit_code = ExitCode.OUTCOME_UNKNOWN
+
+
+class Degraded(SpokectlError):
+    exit_code = ExitCode.DEGRADED
 
 
 class Incomplete(SpokectlError):

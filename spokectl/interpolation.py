@@ -61,6 +61,8 @@ def _braced(text: str, lookup: Lookup) -> tuple[str, str]:
     text = text[name.end() :]
     if text.startswith("}"):
         return lookup(name[0], None) or "", text[1:]
+    if not text:
+        raise InterpolationError("a ${ without its }")
     operator = _OPERATOR.match(text)
     if operator is None:
         raise InterpolationError(f"after ${{{name[0]} one of :- - :? ? :+ + or }} was expected, found {text[:10]!r}")

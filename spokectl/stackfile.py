@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from spokectl.errors import UsageError
 from spokectl.interpolation import InterpolationError, interpolate
 from spokectl.model import HealthProbe, Kind, Mount, Port, Service, Setting, Stack
+from spokectl.settings import write_privately
 from spokectl.units import bytes_of, seconds_of
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -36,7 +37,7 @@ _SERVICE_KEYS = frozenset(
             "entrypoint",
             "restart",
         ),
-        *("stop_grace_period", "depends_on", "healthcheck", "deploy", "networks", "user", "logging", "mem_limit"),
+        *("stop_grace_period", "depends_on", "healthcheck", "deploy", "networks", "user", "logging", "mem_limit", "scale"),
     ]
 )
 _TOP_KEYS = frozenset({"name", "services", "volumes", "networks", "version"})
@@ -78,6 +79,18 @@ def load_stack(name: str, files: Sequence[Path], *, shell: Mapping[str, str], en
         port_settings=port_settings,
         notices=tuple(reader.notices),
     )
+
+
+def raw_services(path: Path) -> dict[str, dict[str, Any]]:
+    """The services as they stand in the file: anchors and `<<` resolved, `${…}` not replaced. For writing an override."""
+    services: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)["services"]  # noqa: S506 - a safe loader
+    return services
+
+
+def write_override(path: Path, services: Mapping[str, object]) -> None:
+    """Writes a second Compose file that adds to or changes the services of the first."""
+    header = "# Written by spokectl (up --spokes, scale); the stack file itself is never rewritten.\n"
+    write_privately(path, header + yaml.safe_dump({"services": dict(services)}, sort_keys=False))
 
 
 class _Settings:
@@ -219,7 +232,11 @@ class _Reader:
         volumes = content.get("volumes")
         if volumes is not None and not isinstance(volumes, dict):
             raise self.fail(("volumes",), "expected a mapping of named volumes")
-        read = {str(name): self._service(str(name), raw, volumes or {}) for name, raw in services.items()}
+        read = {
+            str(name): self._service(str(name), raw, volumes or {})
+            for name, raw in services.items()
+            if not (isinstance(raw, dict) and _scalar(raw.get("scale")) == "0")
+        }
         self._check_ports(read)
         return read
 
@@ -229,10 +246,7 @@ class _Reader:
             raise self.fail(place, f"expected a mapping for the service {name}")
         for key in raw:
             if key not in _SERVICE_KEYS and not str(key).startswith("x-"):
-                self.notice(
-                    (*place, str(key)),
-                    f"{name}: the key {key!r} is not known here and has no effect in the local runtime",
-                )
+                self.notice((*place, str(key)), f"{name}: {key!r} is not known here: no effect in the local runtime")
         labels = self._mapping(place, raw, "labels")
         return Service(
             name=name,

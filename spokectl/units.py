@@ -3,16 +3,16 @@
 import math
 import re
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|m|s|ms|us)")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|m|s)", re.ASCII)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\Z", re.IGNORECASE | re.ASCII)
 _BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
 def seconds_of(text: str) -> float:
     """`90`, `90s`, `1m30s`, `500ms`: seconds. ValueError says what was expected."""
     text = text.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         value = float(text)
     else:
         parts = _DURATION_PART.findall(text)

@@ -14,7 +14,7 @@ import typer.main
 
 from spokectl import __version__
 from spokectl.cli.command import error_lines, unknown
-from spokectl.errors import ExitCode, SpokectlError, UsageError
+from spokectl.errors import ExitCode, Failed, SpokectlError, UsageError
 from spokectl.result import dumps, error_envelope
 
 
@@ -118,6 +118,10 @@ def run(argv: Sequence[str]) -> int:
         return ExitCode.FAILED
     except OSError as error:
         return _fail(_system(error), words, json=json)
+    except Exception as error:
+        if os.environ.get("SPOKECTL_DEBUG"):
+            raise
+        return _fail(_defect(error), words, json=json)
 
 
 def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
@@ -153,6 +157,14 @@ def _interrupted() -> SpokectlError:
 def _system(error: OSError) -> SpokectlError:
     where = f" ({error.filename})" if error.filename else ""
     return SpokectlError("system_error", f"the system refused: {error.strerror or error}{where}")
+
+
+def _defect(error: Exception) -> SpokectlError:
+    return Failed(
+        "internal_error",
+        f"a defect of spokectl: {type(error).__name__}: {error}",
+        actions=["repeat the command with SPOKECTL_DEBUG=1 for the traceback, and report it"],
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> Any:

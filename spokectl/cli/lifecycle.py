@@ -1,0 +1,88 @@
+"""`up` and `down`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Duration, current_call
+from spokectl.errors import ConfirmationRequired
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command("up", cls=Command)
+def up(
+    runtime: Annotated[
+        str | None, typer.Option(metavar="docker|local|auto", help="What runs the servers; settled at the first up.")
+    ] = None,
+    port_offset: Annotated[
+        int | None, typer.Option(metavar="N", help="Move every port by N, once; it is kept for this stack.")
+    ] = None,
+    spokes: Annotated[int | None, typer.Option(metavar="N", help="How many Spokes to run.")] = None,
+    timeout: Annotated[
+        float, typer.Option(click_type=Duration(), help="How long to wait until everything answers.")
+    ] = DEFAULT_TIMEOUT_S,
+) -> Answer:
+    """Bring the stack up, or repair it: what is missing is started, what is healthy is not touched.
+
+    \b
+    Examples:
+      spokectl up
+      spokectl up --stack second --port-offset 10000     a second stack beside the first
+      spokectl up --spokes 5
+      spokectl up --json --timeout 5m
+    """
+    from spokectl.operations.context import open_stack
+    from spokectl.operations.lifecycle import UpRequest
+    from spokectl.operations.lifecycle import up as bring_up
+    from spokectl.output.stack import access_notes, print_endpoints, progress
+
+    call = current_call()
+    request = UpRequest(call.stack, call.file, runtime, port_offset, spokes, timeout)
+    with progress(list(open_stack(call.stack, call.file).services), silent=call.json or call.quiet) as report:
+        result = bring_up(request, report)
+    return Answer(
+        result,
+        text=lambda data: print_endpoints(data.endpoints),
+        notes=access_notes(result.data.endpoints, result.data.elapsed_s) if result.error is None else (),
+    )
+
+
+@app.command("down", cls=Command)
+def down(
+    volumes: Annotated[bool, typer.Option("--volumes", help="Also delete all data of the stack.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> Answer:
+    """Stop everything of the stack. Data stays, unless --volumes deletes it (the stack's name is asked for).
+
+    \b
+    Examples:
+      spokectl down
+      spokectl down --volumes --yes
+    """
+    from spokectl.operations.lifecycle import down as take_down
+    from spokectl.output.stack import progress
+
+    call = current_call()
+    if volumes and not yes:
+        _ask_for_name(call.stack)
+    with progress([], silent=call.json or call.quiet) as report:
+        result = take_down(call.stack, call.file, volumes=volumes, report=report)
+    if not result.data["was_up"]:
+        return Answer(result, notes=[f"The stack {call.stack} was never brought up: there is nothing to stop."])
+    kept = "its data is deleted" if volumes else "its data is kept (spokectl up brings it back)"
+    return Answer(result, notes=[f"The stack {call.stack} is down; {kept}."])
+
+
+def _ask_for_name(stack: str) -> None:
+    """Returns when the stack's name was typed; deleting data is not confirmed by a reflex."""
+    if not sys.stdin.isatty():
+        raise ConfirmationRequired(
+            "confirmation_required",
+            f"this deletes all data of the stack {stack}",
+            actions=["repeat the command with --yes"],
+        )
+    typed = typer.prompt(f"This deletes all data of the stack {stack}. Type its name to go on", err=True)
+    if typed.strip() != stack:
+        raise ConfirmationRequired("not_confirmed", f"{typed!r} is not {stack!r}: nothing was done")

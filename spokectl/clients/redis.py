@@ -1,0 +1,88 @@
+"""Redis and Sentinel over published ports: what a node says it is, and whether the Sentinels can act."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+
+class RedisUnavailable(Exception):
+    """The server did not answer, or answered with an error; the text says why in one line."""
+
+
+@dataclass(frozen=True)
+class RedisNode:
+    """`role` is master or replica. For a replica `link` is Redis's word for it: connected, connect, connecting, sync."""
+
+    role: str
+    version: str
+    link: str = ""
+    master: str = ""
+    replicas: int = 0
+
+
+@dataclass(frozen=True)
+class SentinelView:
+    """What one Sentinel believes: the master's address, and in `quorum` why it could not act (empty when it could)."""
+
+    master: str
+    quorum_problem: str
+    version: str
+
+
+def observe_redis(host: str, port: int, password: str, *, timeout_s: float) -> RedisNode:
+    """Asks ROLE and the version. RedisUnavailable when there is no answer within `timeout_s`."""
+    with _client(host, port, password, timeout_s) as client:
+        role: Any = _ask(client, "ROLE")
+        version = _version(client)
+    name = _text(role[0])
+    if name == "slave":
+        return RedisNode("replica", version, link=_text(role[3]), master=f"{_text(role[1])}:{role[2]}")
+    return RedisNode(name, version, replicas=len(role[2]))
+
+
+def observe_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> SentinelView:
+    """Asks one Sentinel for the master and for CKQUORUM. RedisUnavailable when there is no answer."""
+    with _client(host, port, None, timeout_s) as client:
+        address: Any = _ask(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)
+        try:
+            _ask(client, "SENTINEL", "CKQUORUM", master_name)
+            problem = ""
+        except RedisUnavailable as error:
+            problem = str(error)
+        version = _version(client)
+    master = f"{_text(address[0])}:{_text(address[1])}" if address else ""
+    return SentinelView(master, problem, version)
+
+
+def _client(host: str, port: int, password: str | None, timeout_s: float) -> redis.Redis:
+    client = redis.Redis(
+        host=host,
+        port=port,
+        password=password,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+    )
+    # Raw answers: the library's own parsers rename roles and fields.
+    client.response_callbacks.clear()
+    return client
+
+
+def _ask(client: redis.Redis, *words: str) -> Any:
+    try:
+        return client.execute_command(*words)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    except (redis.RedisError, OSError) as error:
+        raise RedisUnavailable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _version(client: redis.Redis) -> str:
+    fields = dict(line.split(":", 1) for line in _text(_ask(client, "INFO", "server")).splitlines() if ":" in line)
+    return fields.get("valkey_version") or fields.get("redis_version", "")
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

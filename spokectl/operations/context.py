@@ -1,0 +1,115 @@
+"""A stack opened for work: its description, its state folder and its runtime."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from spokectl.errors import NotFound, Refused, UsageError
+from spokectl.journal import Journal
+from spokectl.model import Kind, Service, Stack
+from spokectl.runtime.base import Runtime
+from spokectl.settings import StackRecord, StackState, read_env_file
+from spokectl.stackfile import default_stack_file, load_stack
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an operation on a whole stack needs."""
+
+    stack: Stack
+    state: StackState
+    runtime: Runtime
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.state.events_file)
+
+
+def stack_file(chosen: Path | None, record: StackRecord | None) -> Path:
+    """The file to read: the one asked for, else the one the stack was brought up with, else the default."""
+    if chosen is not None:
+        return chosen
+    if record is not None and Path(record.file).is_file():
+        return Path(record.file)
+    return default_stack_file()
+
+
+def open_stack(name: str, file: Path | None, *, shell: Mapping[str, str] = os.environ) -> Stack:
+    """The stack as its file, its override and its settings describe it."""
+    state = StackState(name)
+    files = [stack_file(file, state.read_record())]
+    if state.override_file.exists():
+        files.append(state.override_file)
+    return load_stack(name, files, shell=shell, env_file=read_env_file(state.env_file))
+
+
+def open_context(name: str, file: Path | None) -> Context:
+    """A stack that was brought up before. NotFound (`no_stack`) when it never was."""
+    from spokectl.runtime.select import runtime_for
+
+    state = StackState(name)
+    record = state.read_record()
+    if record is None:
+        raise NotFound("no_stack", f"the stack {name} was never brought up", actions=[_up(name)])
+    stack = open_stack(name, file)
+    return Context(stack, state, runtime_for(record.runtime, stack, state))
+
+
+def services_of(stack: Stack, names: list[str]) -> list[str]:
+    """The named services, or all when none is named; UsageError (`unknown_service`) with the nearest name."""
+    import difflib
+
+    for name in names:
+        if name not in stack.services:
+            near = difflib.get_close_matches(name, stack.services, n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise UsageError(
+                "unknown_service",
+                f"there is no service {name!r} in the stack{hint}",
+                details={"services": list(stack.services)},
+                actions=["spokectl ps"],
+            )
+    return list(dict.fromkeys(names)) or list(stack.services)
+
+
+def load_balancer(stack: Stack) -> Service:
+    """The service every client goes through. Refused (`no_load_balancer`) when the stack file has none."""
+    found = stack.of_kind(Kind.LOAD_BALANCER)
+    if not found:
+        raise Refused("no_load_balancer", "the stack file has no service of the kind load-balancer")
+    return found[0]
+
+
+@contextmanager
+def exclusive(state: StackState, operation: str) -> Iterator[None]:
+    """One operation at a time on a stack. Refused (`locked`) names who holds the lock and since when."""
+    from filelock import FileLock, Timeout
+
+    state.ensure()
+    lock = FileLock(state.lock_file, timeout=0, mode=0o600)
+    holder = state.folder / "lock.holder"
+    try:
+        lock.acquire()
+    except Timeout:
+        try:
+            who = holder.read_text().strip()
+        except OSError:
+            who = "another spokectl"
+        raise Refused(
+            "locked",
+            f"another operation is under way on the stack {state.name}: {who}",
+            retryable=True,
+            actions=["wait for it to end, then repeat the command"],
+        ) from None
+    try:
+        holder.write_text(f"{operation}, process {os.getpid()}\n")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _up(name: str) -> str:
+    return "spokectl up" if name == "spoke" else f"spokectl up --stack {name}"

@@ -1,0 +1,215 @@
+"""Bringing a stack up and taking it down."""
+
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
+from spokectl.model import Inspection, RunState, Stack
+from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file
+from spokectl.operations.endpoints import Endpoint, endpoints
+from spokectl.operations.health import ServiceStatus, judged, observe, observe_one
+from spokectl.operations.scale import override_for, port_settings_for
+from spokectl.result import Report, Result
+from spokectl.runtime.base import Runtime
+from spokectl.runtime.select import runtime_for, select_runtime
+from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file
+from spokectl.stackfile import load_stack, raw_services, write_override
+from spokectl.wait import Deadline
+
+_POLL_S = 0.1
+_INSPECT_S = 0.25
+_LOG_LINES = 20
+# A server that dies again and again will not come by waiting; a first crash may still be a dependency that is late.
+_CRASHES_THAT_COUNT = 5
+
+
+@dataclass(frozen=True)
+class UpRequest:
+    name: str
+    file: Path | None
+    runtime: str | None = None
+    port_offset: int | None = None
+    spokes: int | None = None
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class UpData:
+    stack: str
+    runtime: str
+    services: list[ServiceStatus]
+    endpoints: list[Endpoint]
+    elapsed_s: float
+
+
+def up(request: UpRequest, report: Report) -> Result:
+    """Brings the stack up, or repairs it, and returns when every server has answered by its own protocol.
+
+    Healthy services are not touched. The result is degraded (10) when some service answers but is not well at the deadline.
+    Refused before anything is changed when a port, a server, the disk or a setting is not right.
+    """
+    started = time.monotonic()
+    deadline = Deadline(request.timeout_s)
+    state = StackState(request.name)
+    with exclusive(state, "up"):
+        stack, runtime = _prepare(request, state, report)
+        context = Context(stack, state, runtime)
+        with context.journal.operation("up", runtime=runtime.name):
+            left_out = runtime.left_out()
+            wanted = [name for name in stack.services if name not in left_out]
+            runtime.bring_up(wanted, lambda text: report("stack", "notice", text))
+            statuses = wait_until_ready(context, wanted, left_out, deadline, report)
+    roles = {status.service: status.role for status in statuses}
+    data = UpData(
+        stack.name, runtime.name, statuses, endpoints(stack, roles, left_out), round(time.monotonic() - started, 2)
+    )
+    warnings = (*stack.notices, *(f"{name} is left out: {reason}" for name, reason in left_out.items()))
+    return judged(data, statuses, warnings)
+
+
+def down(name: str, file: Path | None, *, volumes: bool, report: Report) -> Result:
+    """Stops everything of the stack; with `volumes` its data is deleted too. Nothing to stop is success."""
+    try:
+        context = open_context(name, file)
+    except NotFound:
+        return Result({"stack": name, "was_up": False, "volumes_deleted": False})
+    with exclusive(context.state, "down"), context.journal.operation("down", volumes=volumes):
+        context.runtime.tear_down(volumes=volumes, notice=lambda text: report("stack", "notice", text))
+        if volumes:
+            context.state.override_file.unlink(missing_ok=True)
+    return Result({"stack": name, "was_up": True, "volumes_deleted": volumes})
+
+
+def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Stack, Runtime]:
+    """Settles file, settings and runtime. Nothing is written before all of them are known to be right."""
+    record = state.read_record()
+    file = stack_file(request.file, record)
+    env = read_env_file(state.env_file)
+    if request.port_offset is not None:
+        env |= _shifted_ports(load_stack(request.name, [file], shell={}, env_file={}).port_settings, request.port_offset)
+    override = None
+    if request.spokes is not None:
+        raw = raw_services(file)
+        override = override_for(raw, request.spokes)
+        base = load_stack(request.name, [file], shell=os.environ, env_file=env)
+        values = {name: int(base.settings[name].value) for name in base.port_settings}
+        for name in override:
+            if name not in base.services:
+                env |= port_settings_for(raw, values, name)
+    load_stack(request.name, [file], shell=os.environ, env_file=env)
+    runtime_name, reason = select_runtime(request.runtime, record)
+    if request.port_offset is not None or request.spokes is not None:
+        write_env_file(state.env_file, env)
+    if override is not None:
+        if override:
+            write_override(state.override_file, override)
+        else:
+            state.override_file.unlink(missing_ok=True)
+    if record is None or record.file != str(file):
+        created = record.created_at if record else datetime.now(UTC).isoformat(timespec="seconds")
+        state.write_record(StackRecord(runtime_name, str(file), created))
+    if record is None:
+        report("stack", "notice", f"the {runtime_name} runtime: {reason}")
+    stack = open_stack(request.name, file)
+    return stack, runtime_for(runtime_name, stack, state)
+
+
+def _shifted_ports(ports: Mapping[str, int], offset: int) -> dict[str, str]:
+    """Every published port of the file moved by `offset`, as settings; UsageError when one would leave 1 to 65535."""
+    worst = max(ports.values(), default=0) + offset
+    if offset < 0 or worst > 65535:
+        raise UsageError(
+            "bad_port_offset",
+            f"the port offset {offset} would give the port {worst}: expected 0 to {65535 - max(ports.values(), default=0)}",
+        )
+    return {name: str(port + offset) for name, port in ports.items()}
+
+
+def wait_until_ready(
+    context: Context, wanted: list[str], left_out: dict[str, str], deadline: Deadline, report: Report
+) -> list[ServiceStatus]:
+    """Asks every service again and again, all at once, until each is ready; reports every change.
+
+    It ends early when a service cannot become ready any more: Refused or OutcomeUnknown name it, its reason and its last
+    log lines.
+    """
+    watch = _Watch(context, left_out, report)
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        inspected_at = 0.0
+        inspections: dict[str, Inspection] = {}
+        while True:
+            now = time.monotonic()
+            if now - inspected_at >= _INSPECT_S:
+                inspections, inspected_at = context.runtime.inspect(), now
+            pending = [name for name in wanted if not watch.ready(name)]
+            list(pool.map(watch.look, pending, [inspections.get(name) for name in pending]))
+            pending = [name for name in wanted if not watch.ready(name)]
+            if not pending:
+                break
+            watch.fail_if_hopeless(inspections, pending)
+            if deadline.passed:
+                watch.fail_late(pending, deadline.timeout_s)
+            time.sleep(min(_POLL_S, deadline.remaining_s + 0.001))
+    # Roles can change while others come up (a master is named, a standby connects): the answer is asked once more.
+    return observe(context.stack, context.runtime.inspect(), left_out, context.stack.services)
+
+
+class _Watch:
+    """What was last seen of each service while the stack comes up."""
+
+    def __init__(self, context: Context, left_out: dict[str, str], report: Report) -> None:
+        self._context = context
+        self._left_out = left_out
+        self._report = report
+        self._last: dict[str, ServiceStatus] = {}
+        self._crashes: dict[str, set[int]] = {}
+
+    def ready(self, name: str) -> bool:
+        return name in self._last and self._last[name].ok
+
+    def look(self, name: str, inspection: Inspection | None) -> None:
+        status = observe_one(self._context.stack.services[name], inspection, self._left_out.get(name))
+        before = self._last.get(name)
+        self._last[name] = status
+        if before is None or (before.health, before.role) != (status.health, status.role):
+            word = status.health if status.ok else "starting"
+            if before is None or status.ok or before.ok:
+                self._report(name, word, status.role)
+
+    def fail_if_hopeless(self, inspections: dict[str, Inspection], pending: list[str]) -> None:
+        for name in pending:
+            seen = inspections.get(name)
+            if seen is None:
+                continue
+            if seen.state is RunState.RESTARTING and seen.pid is None:
+                self._crashes.setdefault(name, set()).add(hash((seen.detail, seen.started_at)))
+            crashed_often = len(self._crashes.get(name, ())) >= _CRASHES_THAT_COUNT
+            if seen.state is RunState.FAILED or crashed_often:
+                raise Refused(
+                    "service_failed",
+                    f"{name} cannot run: {seen.detail or seen.state}\n{self._log_of(name)}",
+                    details={"service": name, "exit_code": seen.exit_code},
+                    actions=[f"spokectl logs {name}", "spokectl up"],
+                )
+
+    def fail_late(self, pending: list[str], timeout_s: float) -> None:
+        reasons = {name: self._last[name].reason or self._last[name].health for name in pending}
+        worst = pending[0]
+        lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise OutcomeUnknown(
+            "timeout",
+            f"not ready after {timeout_s:g} s: {lines}\n{self._log_of(worst)}",
+            details={"services": reasons},
+            retryable=True,
+            actions=[f"spokectl logs {worst}", "spokectl status", "spokectl up --timeout 5m"],
+        )
+
+    def _log_of(self, name: str) -> str:
+        lines = self._context.runtime.logs([name], since=None, tail=_LOG_LINES, follow=False)
+        text = "\n".join(f"  {line.text}" for line in lines)
+        return f"  last lines of its log:\n{text}" if text else "  its log is empty"

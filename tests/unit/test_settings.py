@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spokectl.errors import Refused, UsageError
+from spokectl.settings import StackRecord, StackState, read_env_file, stack_name, state_root, write_env_file
+
+
+def test_the_state_lies_where_the_environment_says() -> None:
+    assert state_root({"SPOKECTL_STATE_DIR": "/a", "XDG_STATE_HOME": "/b", "HOME": "/c"}, is_root=False) == Path("/a")
+    assert state_root({"XDG_STATE_HOME": "/b", "HOME": "/c"}, is_root=True) == Path("/b/spokectl")
+    assert state_root({"HOME": "/c"}, is_root=True) == Path("/var/lib/spokectl")
+    assert state_root({"HOME": "/c"}, is_root=False) == Path("/c/.local/state/spokectl")
+
+
+def test_without_a_home_the_way_out_is_named() -> None:
+    with pytest.raises(Refused) as caught:
+        state_root({}, is_root=False)
+    assert caught.value.code == "no_state_dir"
+    assert "SPOKECTL_STATE_DIR" in caught.value.actions[0]
+
+
+def test_the_stack_is_the_one_asked_for() -> None:
+    assert stack_name("a", {"SPOKECTL_STACK": "b"}) == "a"
+    assert stack_name(None, {"SPOKECTL_STACK": "b"}) == "b"
+    assert stack_name(None, {"SPOKECTL_STACK": ""}) == "spoke"
+
+
+@pytest.mark.parametrize("name", ["", "A", "-a", "a/b", "..", "a b", "a\n", "x" * 64, "ä", "$(id)"])
+def test_a_name_that_could_leave_its_folder_is_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        stack_name(name, {})
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True),
+        st.text(st.characters(min_codepoint=32, codec="utf-8", exclude_characters="\x7f\x85\u2028\u2029")),
+    )
+)
+def test_settings_come_back_as_they_were_kept(values: dict[str, str]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stack.env"
+        write_env_file(path, values)
+        assert read_env_file(path) == values
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_broken_env_file_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "e").write_text("# fine\nA=1\nnot a setting\n")
+    with pytest.raises(UsageError, match="line 3"):
+        read_env_file(tmp_path / "e")
+
+
+def test_a_setting_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="line break"):
+        write_env_file(tmp_path / "e", {"A": "x\ny"})
+
+
+def test_the_record_comes_back_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    state = StackState("s", tmp_path)
+    assert state.read_record() is None
+    state.ensure()
+    record = StackRecord("local", "/f.yml", "2026-01-01T00:00:00+00:00")
+    state.write_record(record)
+    assert state.read_record() == record
+    for damaged, code in [
+        ("{", "state_damaged"),
+        ("{}", "state_damaged"),
+        ("[]", "state_damaged"),
+        ('{"version": 99}', "state_newer"),
+    ]:
+        (state.folder / "stack.json").write_text(damaged)
+        with pytest.raises(Refused) as caught:
+            state.read_record()
+        assert caught.value.code == code
+
+
+def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused) as caught:
+        StackState("s", tmp_path / "file").ensure()
+    assert caught.value.code == "state_dir"
