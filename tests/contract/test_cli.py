@@ -1,0 +1,182 @@
+"""The machine contract of the command line: streams, exit codes and the envelope, on a machine where nothing runs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spokectl import __version__
+from spokectl.cli.app import COMMANDS
+
+ENVELOPE = ["schema_version", "command", "status", "data", "warnings", "error"]
+ERROR = ["code", "message", "retryable", "details", "actions"]
+
+
+def spokectl(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "spokectl", *words],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "SPOKECTL_STATE_DIR": str(tmp_path / "state"),
+            **environment,
+        },
+    )
+
+
+def test_version_is_one_line(tmp_path: Path) -> None:
+    for flag in ("--version", "-V"):
+        done = spokectl(tmp_path, flag)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"spokectl {__version__}\n", "")
+
+
+def test_help_lists_every_command_with_a_summary(tmp_path: Path) -> None:
+    done = spokectl(tmp_path, "--help")
+    assert done.returncode == 0
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and line.strip()}
+    assert set(COMMANDS) <= listed
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(tmp_path: Path, command: str) -> None:
+    done = spokectl(tmp_path, command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: spokectl {command}")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "exit_code"),
+    [
+        (["stat"], "unknown_command", 2),
+        (["config", "lst"], "unknown_command", 2),
+        (["modules", "crate"], "unknown_command", 2),
+        (["up", "--nope"], "usage", 2),
+        (["up", "--timeout", "5 m"], "usage", 2),
+        (["up", "--timeout", "-1"], "usage", 2),
+        (["up", "--timeout", "nan"], "usage", 2),
+        (["up", "--timeout", "0"], "usage", 2),
+        (["up", "--spokes", "0"], "bad_count", 2),
+        (["up", "--spokes", "x"], "usage", 2),
+        (["up", "--port-offset", "70000"], "bad_port_offset", 2),
+        (["up", "--port-offset", "-1"], "bad_port_offset", 2),
+        (["up", "--runtime", "podman"], "bad_runtime", 2),
+        (["up", "--stack", "../x"], "bad_stack_name", 2),
+        (["up", "--stack", ""], "bad_stack_name", 2),
+        (["up", "--file", "nowhere.yml"], "no_stack_file", 2),
+        (["status"], "no_stack", 4),
+        (["ps"], "no_stack", 4),
+        (["logs"], "no_stack", 4),
+        (["start", "spoke-1"], "no_stack", 4),
+        (["stop", "spoke-1"], "no_stack", 4),
+        (["restart", "spoke-1"], "no_stack", 4),
+        (["kill"], "usage", 2),
+        (["config", "get", "SPOKE_NOPE"], "unknown_setting", 4),
+        (["config", "set", "SPOKE_NOPE=1"], "unknown_setting", 4),
+        (["config", "set", "SPOKE_LOG_LEVEL"], "bad_setting", 2),
+        (["config", "set", "SPOKE_NGINX_PORT=abc"], "bad_stack_file", 2),
+        (["config", "set", "SPOKE_NGINX_PORT=0"], "bad_stack_file", 2),
+        (["config", "set", "SPOKE_NGINX_PORT=65536"], "bad_stack_file", 2),
+        (["config", "set", "SPOKE_NGINX_PORT=8081"], "bad_stack_file", 2),
+        (["down", "--volumes"], "confirmation_required", 3),
+    ],
+)
+def test_an_error_has_its_code_on_stdout_with_json_and_one_clear_line_on_stderr_without(
+    tmp_path: Path, words: list[str], code: str, exit_code: int
+) -> None:
+    done = spokectl(tmp_path, *words, "--json")
+    assert done.returncode == exit_code, done.stderr
+    assert done.stderr == ""
+    answer = json.loads(done.stdout)
+    assert list(answer) == ENVELOPE
+    assert (answer["status"], answer["data"], list(answer["error"])) == ("error", None, ERROR)
+    assert answer["error"]["code"] == code
+    assert done.stdout.count("\n") == 1
+
+    plain = spokectl(tmp_path, *words)
+    assert (plain.returncode, plain.stdout) == (exit_code, "")
+    assert plain.stderr.startswith("error: ")
+    assert "Traceback" not in plain.stderr
+
+
+def test_no_refused_command_leaves_anything_behind(tmp_path: Path) -> None:
+    for words in (["up", "--timeout", "x"], ["up", "--file", "nowhere.yml"], ["status"], ["down"]):
+        spokectl(tmp_path, *words)
+    assert not (tmp_path / "state" / "spoke" / "stack.json").exists()
+
+
+def test_down_of_a_stack_that_never_was_is_fine(tmp_path: Path) -> None:
+    done = spokectl(tmp_path, "down", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["data"] == {"stack": "spoke", "was_up": False, "volumes_deleted": False}
+
+
+def test_settings_are_kept_shown_and_forgotten(tmp_path: Path) -> None:
+    assert (
+        spokectl(tmp_path, "config", "set", "SPOKE_LOG_LEVEL=debug", 'SPOKE_POSTGRES_PASSWORD=it\'s "a" $secret').returncode
+        == 0
+    )
+    assert spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL").stdout == "debug\n"
+    assert spokectl(tmp_path, "config", "get", "SPOKE_POSTGRES_PASSWORD").stdout == 'it\'s "a" $secret\n'
+    shown = spokectl(tmp_path, "config", "list")
+    assert "secret" not in shown.stdout
+    settings = {s["name"]: s for s in json.loads(spokectl(tmp_path, "config", "list", "--json").stdout)["data"]}
+    assert settings["SPOKE_LOG_LEVEL"] == {"name": "SPOKE_LOG_LEVEL", "value": "debug", "default": "info", "source": "file"}
+    from_shell = spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL", SPOKE_LOG_LEVEL="warn")
+    assert from_shell.stdout == "warn\n"
+    assert spokectl(tmp_path, "config", "unset", "SPOKE_LOG_LEVEL").returncode == 0
+    assert spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL").stdout == "info\n"
+
+
+def test_a_value_that_breaks_the_stack_is_refused_and_not_kept(tmp_path: Path) -> None:
+    assert spokectl(tmp_path, "config", "set", "SPOKE_LOG_LEVEL=debug", "SPOKE_NGINX_PORT=99999").returncode == 2
+    assert spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL").stdout == "info\n"
+
+
+def test_addresses_are_known_before_anything_runs(tmp_path: Path) -> None:
+    points = json.loads(spokectl(tmp_path, "endpoints", "--json").stdout)["data"]
+    assert {"name": "API", "service": "nginx", "url": "http://localhost:8080", "role": ""} in points
+    exported = spokectl(tmp_path, "endpoints", "--env").stdout
+    assert "export SPOKECTL_URL=http://localhost:8080\n" in exported
+    assert "localhost:5432,localhost:5433/spoke?target_session_attrs=read-write" in exported
+    assert "password" not in exported.lower().replace("pgpassword", "")
+    assert "export PGPASSWORD=spoke-password" in spokectl(tmp_path, "endpoints", "--env", "--show-secrets").stdout
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"'{sys.executable}' -m spokectl config list | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "state" / "spoke").mkdir(parents=True)
+    (tmp_path / "state" / "spoke" / "stack.json").write_text("{")
+    done = spokectl(tmp_path, "status")
+    assert done.returncode == 5
+    assert "stack.json cannot be read" in done.stderr
+    assert "rm " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"COLUMNS": "1"}, {"LC_ALL": "C"}, {"LC_ALL": "tr_TR.UTF-8"}]
+)
+def test_output_in_a_pipe_does_not_depend_on_the_terminal(tmp_path: Path, environment: dict[str, str]) -> None:
+    plain = spokectl(tmp_path, "config", "list").stdout
+    assert spokectl(tmp_path, "config", "list", **environment).stdout == plain
+    assert "\x1b" not in plain
