@@ -24,5 +24,10 @@ def shortened(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def quoted(text: str, limit: int = 80) -> str:
+    """The text in quotes, as it may stand in a message: what is not printable is escaped, what is too long cut."""
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

@@ -4,6 +4,7 @@ Only the module of the command that runs is imported: the table below is all tha
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ import click
 import typer.main
 
 from spokectl import __version__
-from spokectl.cli.command import error_lines, unknown
+from spokectl.cli.command import error_lines, started_command, unknown
 from spokectl.errors import ExitCode, Failed, SpokectlError, UsageError
+from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
 
 
@@ -101,6 +103,10 @@ def run(argv: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; every expected failure has become a message by then."""
     json = "--json" in argv
     words = " ".join(_command_words(argv))
+    for stream in (sys.stdout, sys.stderr):
+        # A stream that cannot show a character shows its escape: output is never lost to a locale.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = root.main(args=list(argv), prog_name="spokectl", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.OK
@@ -126,7 +132,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
     if json:
-        sys.stdout.write(dumps(error_envelope(command, error)) + "\n")
+        sys.stdout.write(dumps(error_envelope(started_command() or command, error)) + "\n")
         sys.stdout.flush()
     else:
         for line in error_lines(error.message, error.actions):
@@ -155,7 +161,7 @@ def _interrupted() -> SpokectlError:
 
 
 def _system(error: OSError) -> SpokectlError:
-    where = f" ({error.filename})" if error.filename else ""
+    where = f" ({printable(str(error.filename))})" if error.filename else ""
     return SpokectlError("system_error", f"the system refused: {error.strerror or error}{where}")
 
 

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from spokectl.errors import ExitCode, UsageError
+from spokectl.printable import printable
 from spokectl.result import Result, dumps, envelope
 from spokectl.settings import stack_name
 from spokectl.units import seconds_of
@@ -56,6 +57,12 @@ _call: ContextVar[Call] = ContextVar("call")
 def current_call() -> Call:
     """The shared options. LookupError outside a command."""
     return _call.get()
+
+
+def started_command() -> str:
+    """The command that runs or ran, empty when none has come so far."""
+    call = _call.get(None)
+    return call.command if call else ""
 
 
 class Duration(click.ParamType[float]):
@@ -167,4 +174,6 @@ def write(call: Call, answer: Answer) -> ExitCode:
 
 def error_lines(message: str, actions: Sequence[str]) -> list[str]:
     """An error for people: what happened, then what to type."""
-    return [f"error: {message}", *(f"  try: {action}" for action in actions)]
+    first, *rest = message.splitlines() or [""]
+    lines = [f"error: {printable(first)}", *(printable(line) for line in rest)]
+    return lines + [f"  try: {printable(action)}" for action in actions]

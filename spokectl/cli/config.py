@@ -7,7 +7,7 @@ import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
 from spokectl.operations import settings
-from spokectl.output.streams import safe
+from spokectl.printable import printable
 
 app = noun("The settings of the stack: every ${NAME} in its file.")
 _NEXT = "It holds from the next: spokectl up"
@@ -52,4 +52,4 @@ def forget(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> An
 
 
 def _print_value(setting: Any) -> None:
-    sys.stdout.write(safe(setting.value) + "\n")
+    sys.stdout.write(printable(setting.value) + "\n")

@@ -29,7 +29,7 @@ def up(
     \b
     Examples:
       spokectl up
-      spokectl up --stack second --port-offset 10000     a second stack beside the first
+      spokectl up --stack second --port-offset 1000     a second stack beside the first
       spokectl up --spokes 5
       spokectl up --json --timeout 5m
     """

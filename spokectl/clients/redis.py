@@ -1,11 +1,21 @@
 """Redis and Sentinel over published ports: what a node says it is, and whether the Sentinels can act."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+# The library measures itself by OpenTelemetry where that is installed: a third of its import, and nothing here asks for it.
+_METRICS = "opentelemetry.sdk.metrics"
+_hidden = _METRICS not in sys.modules
+if _hidden:
+    sys.modules[_METRICS] = None  # type: ignore[assignment]  # None makes an optional import fail
+
+import redis  # noqa: E402
+from redis.backoff import NoBackoff  # noqa: E402
+from redis.retry import Retry  # noqa: E402
+
+if _hidden:
+    del sys.modules[_METRICS]
 
 
 class RedisUnavailable(Exception):

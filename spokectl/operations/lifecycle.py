@@ -62,14 +62,14 @@ def up(request: UpRequest, report: Report) -> Result:
         with context.journal.operation("up", runtime=runtime.name):
             left_out = runtime.left_out()
             wanted = [name for name in stack.services if name not in left_out]
-            runtime.bring_up(wanted, lambda text: report("stack", "notice", text))
+            notices = list(stack.notices)
+            runtime.bring_up(wanted, notices.append)
             statuses = wait_until_ready(context, wanted, left_out, deadline, report)
     roles = {status.service: status.role for status in statuses}
     data = UpData(
         stack.name, runtime.name, statuses, endpoints(stack, roles, left_out), round(time.monotonic() - started, 2)
     )
-    warnings = (*stack.notices, *(f"{name} is left out: {reason}" for name, reason in left_out.items()))
-    return judged(data, statuses, warnings)
+    return judged(data, statuses, tuple(notices))
 
 
 def down(name: str, file: Path | None, *, volumes: bool, report: Report) -> Result:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from spokectl.model import Inspection, LogLine, Port, Setting
 from spokectl.operations.endpoints import Endpoint
 from spokectl.operations.health import ServiceStatus
-from spokectl.output.streams import print_table, safe, stderr
+from spokectl.output.streams import print_table, stderr
+from spokectl.printable import printable
 from spokectl.result import Report
 
 _SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "unhealthy": "✗", "down": "✗"}
@@ -52,7 +53,7 @@ def print_settings(settings: Sequence[Setting]) -> None:
 def print_logs(lines: Iterator[LogLine], width: int) -> None:
     """One line each: service, text; the text carries the server's own time."""
     for line in lines:
-        sys.stdout.write(f"{line.service:<{width}} | {safe(line.text)}\n")
+        sys.stdout.write(f"{line.service:<{width}} | {printable(line.text)}\n")
         sys.stdout.flush()
 
 
@@ -89,7 +90,7 @@ def _say_nothing(subject: str, state: str, detail: str = "") -> None:
 def _say_lines(started: float) -> Report:
     def report(subject: str, state: str, detail: str = "") -> None:
         text = detail if state == "notice" else f"{subject}: {state}" + (f" ({detail})" if detail else "")
-        sys.stderr.write(f"{time.monotonic() - started:6.1f}s  {safe(text)}\n")
+        sys.stderr.write(f"{time.monotonic() - started:6.1f}s  {printable(text)}\n")
         sys.stderr.flush()
 
     return report
@@ -116,7 +117,7 @@ def _live(services: Sequence[str]) -> Iterator[Report]:
 
         def report(subject: str, state: str, detail: str = "") -> None:
             if state == "notice":
-                live.console.print(safe(detail), style="dim")
+                live.console.print(printable(detail), style="dim")
             else:
                 states[subject] = (state, detail)
 

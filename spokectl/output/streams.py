@@ -42,8 +42,3 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)
-
-
-def safe(text: str) -> str:
-    """The text with control characters shown as escapes: what others wrote must not drive the terminal."""
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)

@@ -67,9 +67,9 @@ class Tool:
         return {each["service"]: each["role"] for each in json.loads(done.stdout)["data"]["services"]}
 
 
-def free_offset() -> int:
-    """An offset at which every port of the stack is free now."""
-    for offset in range(11000 + os.getpid() % 50 * 400, 36000, 400):
+def free_offset(taken: int) -> int:
+    """An offset at which every port of the stack is free now, below the range that outgoing connections take ports from."""
+    for offset in range(200 + os.getpid() % 20 * 100 + taken, 6200, 300):
         if all(_free(port + offset) for port in (5432, 5433, 6379, 6380, 8080, 8081, 9000, 9091, 26379, 26381)):
             return offset
     raise AssertionError("no free block of ports")
@@ -77,7 +77,12 @@ def free_offset() -> int:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture
@@ -88,7 +93,7 @@ def make_tool(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     def make(stack: str = "e2e") -> Tool:
         # A short path: sockets must fit below it, and root's unprivileged servers must be able to enter.
         state = made[0].state if made else Path(f"/tmp/spokectl-e2e-{os.getpid()}-{int(time.monotonic() * 1000)}")
-        made.append(Tool(state, stack, free_offset() + 100 * len(made)))
+        made.append(Tool(state, stack, free_offset(40 * len(made))))
         return made[-1]
 
     yield make

@@ -70,10 +70,10 @@ class Reader(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self.url, self.answers, self.failures = url, 0, list[str]()
-        self._stop = threading.Event()
+        self._over = threading.Event()
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        while not self._over.is_set():
             try:
                 json.loads(get(self.url))
                 self.answers += 1
@@ -81,7 +81,7 @@ class Reader(threading.Thread):
                 self.failures.append(repr(error))
 
     def stop(self) -> None:
-        self._stop.set()
+        self._over.set()
         self.join(timeout=90)
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 # Each room and what it may import, besides itself.
 LAYERS = ["base", "stackfile", "clients", "runtime", "operations", "drills", "output", "cli"]
-BASE = {"model", "errors", "result", "wait", "journal", "settings", "units", "interpolation"}
+BASE = {"model", "errors", "result", "wait", "journal", "settings", "units", "interpolation", "printable", "version_order"}
 # Libraries that belong to one room only.
 HOMES = {
     "docker": {"spokectl.runtime.docker"},

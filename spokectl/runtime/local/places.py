@@ -1,0 +1,101 @@
+"""Where the local runtime keeps what it needs while a stack runs."""
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from spokectl.errors import Refused
+from spokectl.settings import StackState
+
+# sun_path holds 104 bytes on macOS, 108 on Linux; below this folder come a service's name and `.s.PGSQL.PORT.lock`.
+_LONGEST_RUN_FOLDER = 55
+# Neither supervisord's configuration nor PostgreSQL's list of socket folders can quote everything.
+_PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
+
+
+class Places:
+    """The folders and files of one stack. All lie in its state folder, but sockets where its path is too long or odd."""
+
+    def __init__(self, state: StackState) -> None:
+        self._state = state
+        own = state.folder / "run"
+        if len(os.fsencode(own)) > _LONGEST_RUN_FOLDER or not _PLAIN.fullmatch(str(own)):
+            # /tmp, not $TMPDIR: the next command must find the same folder, whatever its environment.
+            key = hashlib.sha256(os.fsencode(state.folder)).hexdigest()[:12]
+            own = Path(f"/tmp/spokectl-{os.getuid()}-{key}")  # noqa: S108 - owner and mode are checked in `ensure`
+        self.run = own
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def supervisor_pid(self) -> Path:
+        return self._state.folder / "supervisord.pid"
+
+    @property
+    def configuration(self) -> Path:
+        return self._state.folder / "supervisord.conf"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self._state.logs / "supervisord.log"
+
+    @property
+    def binaries(self) -> Path:
+        return self._state.folder / "bin"
+
+    @property
+    def launchers(self) -> Path:
+        return self._state.folder / "launchers"
+
+    def launcher(self, service: str) -> Path:
+        return self.launchers / service
+
+    @property
+    def pid_files(self) -> Path:
+        return self._state.folder / "pids"
+
+    def pid_file(self, service: str) -> Path:
+        return self.pid_files / service
+
+    def failure_file(self, service: str) -> Path:
+        """Holds the exit code of a service that pauses before its next try; only restart: on-failure writes it."""
+        return self.pid_files / f"{service}.failed"
+
+    def service_run(self, service: str) -> Path:
+        return self.run / service
+
+    def log(self, service: str) -> Path:
+        return self._state.logs / f"{service}.log"
+
+    def service_logs(self, service: str) -> Path:
+        """For log files that a server insists on writing itself."""
+        return self._state.logs / service
+
+    def volume(self, name: str) -> Path:
+        return self._state.volumes / name
+
+    def ensure(self) -> None:
+        """Creates the folders. Refused (`unsafe_run_dir`) when somebody else's file stands where sockets must go."""
+        for folder in (self.launchers, self.pid_files, self.binaries):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self._state.volumes, self._state.logs, self.run):
+            make_passable(folder)
+        found = self.run.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise Refused(
+                "unsafe_run_dir",
+                f"{self.run} belongs to somebody else, and sockets must not go there",
+                actions=[f"remove {self.run}, or choose a shorter state folder: export SPOKECTL_STATE_DIR=/path"],
+            )
+
+
+def make_passable(folder: Path) -> None:
+    """Creates the folder, private; as root another user may pass through: PostgreSQL and NGINX's workers run as one."""
+    if not folder.is_symlink():
+        folder.mkdir(exist_ok=True)
+        if folder.stat().st_uid == os.getuid():
+            folder.chmod(0o711 if os.geteuid() == 0 else 0o700)

@@ -1,0 +1,312 @@
+"""The local runtime: native processes under supervisord, one stack in one state folder."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from spokectl.errors import Failed, Incomplete, NotFound, OutcomeUnknown, Refused
+from spokectl.model import Inspection, Kind, LogLine, RunState, Service, Stack
+from spokectl.runtime.base import Capabilities, Invocation, Notice
+from spokectl.runtime.local import binaries, logs, ports, processes
+from spokectl.runtime.local.fleet import RUNS, Fleet, Trees
+from spokectl.runtime.local.inspection import judge, last_exits
+from spokectl.runtime.local.launcher import is_exportable
+from spokectl.runtime.local.places import Places
+from spokectl.runtime.local.preparation import Preparation, require_space, write_program
+from spokectl.runtime.local.supervisor import Program, State, Supervisor, clean_environment, configuration
+from spokectl.runtime.local.translate import unenforced_limits
+from spokectl.settings import DEFAULT_STACK, StackState
+from spokectl.wait import Deadline, wait_until
+
+_PORTS_FREE_WITHIN_S = 5.0
+# What a person's terminal says of itself: a command run by `exec` needs it.
+_TERMINAL = ("TERM", "COLORTERM", "COLUMNS", "LINES", "PAGER", "EDITOR")
+
+
+class LocalRuntime:
+    """Implements `spokectl.runtime.base.Runtime`."""
+
+    name = "local"
+    capabilities = Capabilities(cut_network=False, limit_memory=False, build_images=False)
+
+    def __init__(
+        self,
+        stack: Stack,
+        state: StackState,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        cache: Path = binaries.CACHE,
+    ) -> None:
+        self._stack = stack
+        self._state = state
+        self._environ = dict(environ)
+        self._cache = cache if os.geteuid() == 0 else None
+        self._places = Places(state)
+        self._supervisor = Supervisor(self._places)
+        self._fleet = Fleet(stack, self._places, self._supervisor)
+
+    def left_out(self) -> dict[str, str]:
+        if self._collector():
+            return {}
+        reason = "no wheel has the OpenTelemetry collector; name one to run it: export SPOKECTL_OTELCOL=/path/to/otelcol"
+        return {service.name: reason for service in self._stack.of_kind(Kind.COLLECTOR)}
+
+    def bring_up(self, services: Sequence[str], notice: Notice) -> None:
+        self._state.ensure()
+        left_out = self.left_out()
+        wanted = [self._stack.services[name] for name in services if name not in left_out]
+        prepared = self._prepare()
+        programs = self._supervisor.programs()
+        orphans = self._fleet.orphans() if programs is None else {}
+        running = _running(programs or {})
+        changed = [
+            service.name
+            for service in wanted
+            if service.name in running and self._is_changed(prepared, service, running[service.name])
+        ]
+        to_start = [service for service in wanted if service.name not in running or service.name in changed]
+        self._require_free_ports(prepared, to_start, orphans or self._fleet.trees(running, programs))
+        require_space(self._state.folder)
+
+        self._places.ensure()
+        binaries.install(prepared.binaries, self._places.binaries)
+        if programs is None:
+            self._say_what_is_missing(prepared, notice)
+            if orphans:
+                notice(f"taking over from a lost supervisor: {', '.join(orphans)}")
+            self._fleet.take_over()
+            prepared.write(to_start)
+            write_program(self._places.configuration, configuration(self._supervised(), self._places))
+            self._supervisor.spawn(clean_environment(self._environ))
+        else:
+            self._thaw([service.name for service in wanted if service not in to_start], programs, notice)
+            for name in changed:
+                notice(f"{name}: restarted, because its settings have changed")
+            self._remove_unknown(programs, notice)
+            prepared.write(service for service in wanted if service not in to_start)
+            self._replace(prepared, to_start, programs)
+        self._supervisor.start([service.name for service in to_start])
+
+    def tear_down(self, *, volumes: bool, notice: Notice) -> None:
+        programs = self._supervisor.programs()
+        if programs is None:
+            ran = self._fleet.orphans()
+            if ran:
+                notice(f"stopping what a lost supervisor left behind: {', '.join(ran)}")
+            self._fleet.take_over()
+        else:
+            ran = self._fleet.trees(programs, programs)
+            self._fleet.stop(list(programs), programs)
+            self._supervisor.shut_down()
+            processes.kill([process for tree in self._fleet.orphans().values() for process in tree])
+        self._require_ports_given_back(ran)
+        self._remove_files(volumes=volumes)
+
+    def start(self, services: Sequence[str]) -> None:
+        left_out = self.left_out()
+        for name in services:
+            if name in left_out:
+                raise Refused("left_out", f"{name} does not run here: {left_out[name]}")
+        programs = self._supervisor.programs()
+        if programs is None:
+            raise self._not_running()
+        running = _running(programs)
+        self._thaw([name for name in services if name in running], programs, _unsaid)
+        to_start = [self._stack.services[name] for name in services if name not in running]
+        if to_start:
+            prepared = self._prepare()
+            self._require_free_ports(prepared, to_start, self._fleet.trees(running, programs))
+            self._replace(prepared, to_start, programs)
+            self._supervisor.start([service.name for service in to_start])
+
+    def stop(self, services: Sequence[str]) -> None:
+        programs = self._supervisor.programs()
+        if programs is None:
+            self._fleet.end_orphans(self._fleet.trees(services, None))
+        else:
+            self._fleet.stop([name for name in services if name in programs], programs)
+
+    def kill(self, services: Sequence[str]) -> None:
+        self._fleet.kill(services, self._supervisor.programs())
+
+    def pause(self, services: Sequence[str]) -> None:
+        trees = self._running_trees(services)
+        processes.freeze(process for tree in trees.values() for process in tree)
+
+    def unpause(self, services: Sequence[str]) -> None:
+        trees = self._running_trees(services)
+        processes.thaw(process for tree in trees.values() for process in tree)
+
+    def inspect(self) -> dict[str, Inspection]:
+        programs = self._supervisor.programs()
+        if programs is None:
+            return {name: self._inspect_orphan(name) for name in self._stack.services}
+        fell = any(program.state in {State.BACKOFF, State.FATAL} for program in programs.values())
+        exits = last_exits(self._places.supervisor_log) if fell else {}
+        return {
+            name: judge(
+                service,
+                programs.get(name),
+                is_frozen=processes.is_frozen,
+                last_exit=exits.get(name),
+                pausing_after=self._noted_failure(service),
+            )
+            for name, service in self._stack.services.items()
+        }
+
+    def invocation(self, service: str, argv: Sequence[str]) -> Invocation:
+        found = self._stack.services[service]
+        self._running_trees([service])
+        own = self._prepare().environment(found)
+        if found.kind is Kind.POSTGRES:
+            # As in a container, where every client's default is the server's own socket.
+            own |= {"PGHOST": own["SPOKE_RUN_DIR"], "PGPORT": own.get("SPOKE_POSTGRES_PORT", "5432")}
+        terminal = {name: self._environ[name] for name in _TERMINAL if name in self._environ}
+        return Invocation(tuple(argv), clean_environment(self._environ) | terminal | own, Path("/"))
+
+    def logs(self, services: Iterable[str], *, since: datetime | None, tail: int | None, follow: bool) -> Iterator[LogLine]:
+        files = {name: self._places.log(name) for name in services}
+        return logs.read(files, since=since, tail=tail, follow=follow)
+
+    def _collector(self) -> Path | None:
+        """The collector's program: as set now, or as it was when the running stack was started."""
+        link = self._places.binaries / "otelcol"
+        return binaries.collector(self._environ) or (link.resolve() if link.exists() else None)
+
+    def _supervised(self) -> list[Service]:
+        left_out = self.left_out()
+        return [service for service in self._stack.services.values() if service.name not in left_out]
+
+    def _prepare(self) -> Preparation:
+        kinds = {service.kind for service in self._supervised()}
+        collector = self._collector()
+        environ = self._environ | ({"SPOKECTL_OTELCOL": str(collector)} if collector else {})
+        found = binaries.find_binaries(kinds, environ, cache=self._cache)
+        return Preparation(self._stack, self._places, found, self.left_out())
+
+    def _is_changed(self, prepared: Preparation, service: Service, program: Program) -> bool:
+        """Whether the running process was started by another launcher than the one that the stack file gives now."""
+        pid, digest = processes.read_pid_file(self._places.pid_file(service.name)) or (0, "")
+        # A process that has not written its file yet was started this moment.
+        return pid == program.pid and digest != prepared.script(service).digest
+
+    def _require_free_ports(self, prepared: Preparation, services: Iterable[Service], own: Trees) -> None:
+        wanted = [ports.Wanted(service.name, port) for service in services for port in prepared.listens_on(service)]
+        ours = {process.pid for tree in own.values() for process in tree}
+        ports.require_free(wanted, ours, stack=self._stack.name)
+
+    def _replace(self, prepared: Preparation, services: Sequence[Service], programs: Mapping[str, Program]) -> None:
+        """Makes supervisord know these services as they are described now; they do not run afterwards."""
+        names = [service.name for service in services]
+        self._fleet.stop([name for name in names if name in programs], programs)
+        prepared.write(services)
+        write_program(self._places.configuration, configuration(self._supervised(), self._places))
+        self._supervisor.reload()
+        self._supervisor.add(names, known=programs)
+
+    def _remove_unknown(self, programs: Mapping[str, Program], notice: Notice) -> None:
+        """Ends services that the stack file no longer has."""
+        gone = sorted(programs.keys() - {service.name for service in self._supervised()})
+        if gone:
+            notice(f"removed, because the stack file no longer has them: {', '.join(gone)}")
+            self._fleet.stop(gone, programs)
+            self._supervisor.remove(gone)
+
+    def _thaw(self, names: Sequence[str], programs: Mapping[str, Program], notice: Notice) -> None:
+        paused = [name for name in names if processes.is_frozen(programs[name].pid)]
+        for tree in self._fleet.trees(paused, programs).values():
+            processes.thaw(tree)
+        if paused:
+            notice(f"paused until now: {', '.join(paused)}")
+
+    def _running_trees(self, services: Sequence[str]) -> Trees:
+        """The processes of services that all have to run. NotFound (`not_running`) names those that do not."""
+        programs = self._supervisor.programs()
+        trees = self._fleet.trees(services, programs)
+        missing = [name for name in services if name not in trees]
+        if programs is None and not trees:
+            raise self._not_running()
+        if missing:
+            start = f"spokectl start{self._option()} {' '.join(missing)}"
+            raise NotFound("not_running", f"not running: {', '.join(missing)}", actions=[start])
+        return trees
+
+    def _not_running(self) -> NotFound:
+        return NotFound(
+            "not_running", f"the stack {self._stack.name} does not run", actions=[f"spokectl up{self._option()}"]
+        )
+
+    def _option(self) -> str:
+        return "" if self._stack.name == DEFAULT_STACK else f" --stack {self._stack.name}"
+
+    def _inspect_orphan(self, service: str) -> Inspection:
+        root = processes.root_of(self._places.pid_file(service))
+        if root is None:
+            return Inspection(service, RunState.ABSENT)
+        state = RunState.PAUSED if processes.is_frozen(root.pid) else RunState.RUNNING
+        started_at = datetime.fromtimestamp(root.create_time(), UTC)
+        return Inspection(service, state, root.pid, started_at, detail="its supervisor is gone; `spokectl up` takes it over")
+
+    def _noted_failure(self, service: Service) -> int | None:
+        if not service.restart.startswith("on-failure"):
+            return None
+        noted = processes.read_pid_file(self._places.failure_file(service.name))
+        return noted[0] if noted else None
+
+    def _say_what_is_missing(self, prepared: Preparation, notice: Notice) -> None:
+        for name, reason in self.left_out().items():
+            notice(f"{name} is left out: {reason}")
+        limited = unenforced_limits(self._stack)
+        if limited:
+            notice(f"memory limits have no effect in the local runtime: {', '.join(limited)}")
+        for service in self._supervised():
+            odd = [name for name in service.environment if not is_exportable(name)]
+            if odd:
+                notice(f"{service.name}: a shell cannot export {', '.join(odd)}: no effect in the local runtime")
+            for port in service.ports:
+                if port not in prepared.listens_on(service):
+                    notice(f"{service.name}: nothing listens on {port.published}: this S3 server has no console")
+
+    def _require_ports_given_back(self, ran: Iterable[str]) -> None:
+        services = [self._stack.services[name] for name in ran if name in self._stack.services]
+        wanted = [ports.Wanted(service.name, port) for service in services for port in service.ports]
+
+        def blocker() -> str | None:
+            return ", ".join(map(str, ports.still_listening(wanted))) or None
+
+        try:
+            wait_until(blocker, Deadline(_PORTS_FREE_WITHIN_S), what="giving the ports back")
+        except OutcomeUnknown as error:
+            raise Incomplete(
+                "port_still_taken",
+                f"everything of the stack has ended, but something listens still: {error.details['reason']}",
+                actions=["find it: ss -ltnp (Linux) or lsof -iTCP -sTCP:LISTEN (macOS)"],
+            ) from error
+
+    def _remove_files(self, *, volumes: bool) -> None:
+        places = self._places
+        folders = [places.run, places.launchers, places.pid_files, places.binaries]
+        if volumes:
+            folders += [self._state.volumes, self._state.logs]
+        try:
+            for folder in folders:
+                if folder.exists():
+                    shutil.rmtree(folder)
+            for file in (places.configuration, places.supervisor_pid):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise Failed(
+                "cannot_delete",
+                f"nothing runs any more, but {error.filename} cannot be deleted: {error.strerror}",
+                actions=[f"delete it by hand: rm -r {error.filename}"],
+            ) from error
+
+
+def _running(programs: Mapping[str, Program]) -> dict[str, Program]:
+    return {name: program for name, program in programs.items() if program.state in RUNS}
+
+
+def _unsaid(_: str) -> None:
+    """For steps that the operator has just asked for by name."""
