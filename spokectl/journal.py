@@ -4,7 +4,7 @@ import getpass
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,24 @@ class Journal:
 
     @contextmanager
     def operation(self, name: str, **facts: object) -> Iterator[None]:
-        """Records the start, and the end with how it ended, whatever ended it."""
-        self.record(name, "started", **facts)
+        """Records the start, and the end with how it ended, whatever ended it.
+
+        For operations that must not fail because the ledger cannot be written: on a full disk `down` is what helps.
+        """
+        self._try(name, "started", **facts)
         try:
             yield
         except SpokectlError as error:
-            self.record(name, "failed", code=error.code, message=error.message)
+            self._try(name, "failed", code=error.code, message=error.message)
             raise
         except BaseException as error:
-            self.record(name, "broken off", message=type(error).__name__)
+            self._try(name, "broken off", message=type(error).__name__)
             raise
-        self.record(name, "done")
+        self._try(name, "done")
+
+    def _try(self, operation: str, phase: str, **facts: object) -> None:
+        with suppress(OSError):
+            self.record(operation, phase, **facts)
 
     def read(self) -> list[dict[str, Any]]:
         """All events; a line cut short by a crash is left out."""

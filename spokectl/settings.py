@@ -68,6 +68,10 @@ class StackState:
         return self.folder / "stack.env"
 
     @property
+    def record_file(self) -> Path:
+        return self.folder / "stack.json"
+
+    @property
     def override_file(self) -> Path:
         """What `scale` and `up --spokes` add to the user's stack file."""
         return self.folder / "override.yml"
@@ -107,7 +111,7 @@ class StackState:
 
     def read_record(self) -> StackRecord | None:
         """What the first `up` decided, or None before it. Refused (`state_damaged`) when it cannot be understood."""
-        path = self.folder / "stack.json"
+        path = self.record_file
         try:
             raw = json.loads(path.read_text())
             if raw["version"] > RECORD_VERSION:
@@ -124,7 +128,7 @@ class StackState:
 
     def write_record(self, record: StackRecord) -> None:
         content = {"version": RECORD_VERSION} | record.__dict__
-        write_privately(self.folder / "stack.json", json.dumps(content, indent=1) + "\n")
+        write_privately(self.record_file, json.dumps(content, indent=1) + "\n")
 
 
 def write_privately(path: Path, text: str) -> None:

@@ -39,10 +39,13 @@ def stack_file(chosen: Path | None, record: StackRecord | None) -> Path:
 def open_stack(name: str, file: Path | None, *, shell: Mapping[str, str] = os.environ) -> Stack:
     """The stack as its file, its override and its settings describe it."""
     state = StackState(name)
-    files = [stack_file(file, state.read_record())]
-    if state.override_file.exists():
-        files.append(state.override_file)
+    files = stack_files(state, stack_file(file, state.read_record()))
     return load_stack(name, files, shell=shell, env_file=read_env_file(state.env_file))
+
+
+def stack_files(state: StackState, file: Path) -> list[Path]:
+    """The stack file, and the stack's own override of it when there is one."""
+    return [file, state.override_file] if state.override_file.exists() else [file]
 
 
 def open_context(name: str, file: Path | None) -> Context:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from spokectl.errors import Degraded, ExitCode
 from spokectl.model import Health, Inspection, Kind, Port, RunState, Service, Stack
+from spokectl.printable import shortened
 from spokectl.result import Result
 
 PROBE_TIMEOUT_S = 3.0
@@ -52,7 +53,7 @@ def judged(data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str,
     bad = [status for status in statuses if not status.ok]
     if not bad:
         return Result(data, warnings)
-    reasons = "; ".join(f"{status.service}: {status.reason or status.health}" for status in bad)
+    reasons = "; ".join(f"{status.service}: {shortened(status.reason or status.health, 100)}" for status in bad)
     error = Degraded(
         "degraded",
         f"not everything is well: {reasons}",

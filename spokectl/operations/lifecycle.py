@@ -2,22 +2,24 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
+from spokectl.journal import Journal
 from spokectl.model import Inspection, RunState, Stack
-from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file
+from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file, stack_files
 from spokectl.operations.endpoints import Endpoint, endpoints
 from spokectl.operations.health import ServiceStatus, judged, observe, observe_one
 from spokectl.operations.scale import override_for, port_settings_for
 from spokectl.result import Report, Result
 from spokectl.runtime.base import Runtime
 from spokectl.runtime.select import runtime_for, select_runtime
-from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file
+from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file, write_privately
 from spokectl.stackfile import load_stack, raw_services, write_override
 from spokectl.wait import Deadline
 
@@ -57,14 +59,15 @@ def up(request: UpRequest, report: Report) -> Result:
     deadline = Deadline(request.timeout_s)
     state = StackState(request.name)
     with exclusive(state, "up"):
-        stack, runtime = _prepare(request, state, report)
-        context = Context(stack, state, runtime)
-        with context.journal.operation("up", runtime=runtime.name):
+        with _undone_if_refused(state), Journal(state.events_file).operation("up"):
+            stack, runtime = _prepare(request, state, report)
             left_out = runtime.left_out()
             wanted = [name for name in stack.services if name not in left_out]
+            for name in left_out:
+                report(name, "left-out")
             notices = list(stack.notices)
             runtime.bring_up(wanted, notices.append)
-            statuses = wait_until_ready(context, wanted, left_out, deadline, report)
+        statuses = wait_until_ready(Context(stack, state, runtime), wanted, left_out, deadline, report)
     roles = {status.service: status.role for status in statuses}
     data = UpData(
         stack.name, runtime.name, statuses, endpoints(stack, roles, left_out), round(time.monotonic() - started, 2)
@@ -86,30 +89,18 @@ def down(name: str, file: Path | None, *, volumes: bool, report: Report) -> Resu
 
 
 def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Stack, Runtime]:
-    """Settles file, settings and runtime. Nothing is written before all of them are known to be right."""
+    """Settles file, settings, number of Spokes and runtime, and keeps them."""
     record = state.read_record()
     file = stack_file(request.file, record)
+    runtime_name, reason = select_runtime(request.runtime, record)
     env = read_env_file(state.env_file)
     if request.port_offset is not None:
-        env |= _shifted_ports(load_stack(request.name, [file], shell={}, env_file={}).port_settings, request.port_offset)
-    override = None
+        plain = load_stack(request.name, stack_files(state, file), shell={}, env_file={})
+        env |= _shifted_ports(plain.port_settings, request.port_offset)
     if request.spokes is not None:
-        raw = raw_services(file)
-        override = override_for(raw, request.spokes)
-        base = load_stack(request.name, [file], shell=os.environ, env_file=env)
-        values = {name: int(base.settings[name].value) for name in base.port_settings}
-        for name in override:
-            if name not in base.services:
-                env |= port_settings_for(raw, values, name)
-    load_stack(request.name, [file], shell=os.environ, env_file=env)
-    runtime_name, reason = select_runtime(request.runtime, record)
-    if request.port_offset is not None or request.spokes is not None:
+        env |= _settle_spokes(request, state, file, env)
+    if env != read_env_file(state.env_file):
         write_env_file(state.env_file, env)
-    if override is not None:
-        if override:
-            write_override(state.override_file, override)
-        else:
-            state.override_file.unlink(missing_ok=True)
     if record is None or record.file != str(file):
         created = record.created_at if record else datetime.now(UTC).isoformat(timespec="seconds")
         state.write_record(StackRecord(runtime_name, str(file), created))
@@ -117,6 +108,40 @@ def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Sta
         report("stack", "notice", f"the {runtime_name} runtime: {reason}")
     stack = open_stack(request.name, file)
     return stack, runtime_for(runtime_name, stack, state)
+
+
+def _settle_spokes(request: UpRequest, state: StackState, file: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Keeps the number of Spokes as an override of the stack file; gives the port settings of the new ones."""
+    assert request.spokes is not None  # noqa: S101 - asked for by the only caller
+    raw = raw_services(file)
+    override = override_for(raw, request.spokes)
+    base = load_stack(request.name, [file], shell=os.environ, env_file=env)
+    values = {name: int(base.settings[name].value) for name in base.port_settings}
+    if override:
+        write_override(state.override_file, override)
+    else:
+        state.override_file.unlink(missing_ok=True)
+    settings: dict[str, str] = {}
+    for name in override:
+        if name not in base.services:
+            settings |= port_settings_for(raw, values, name)
+    return settings
+
+
+@contextmanager
+def _undone_if_refused(state: StackState) -> Iterator[None]:
+    """Puts settings, override and record back as they were when nothing was started after all."""
+    files = (state.env_file, state.override_file, state.record_file)
+    before = {path: path.read_text() if path.exists() else None for path in files}
+    try:
+        yield
+    except (Refused, UsageError):
+        for path, text in before.items():
+            if text is None:
+                path.unlink(missing_ok=True)
+            elif path.read_text() != text:
+                write_privately(path, text)
+        raise
 
 
 def _shifted_ports(ports: Mapping[str, int], offset: int) -> dict[str, str]:

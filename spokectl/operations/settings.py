@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spokectl.errors import NotFound, UsageError
 from spokectl.model import Setting
-from spokectl.operations.context import exclusive, open_stack, stack_file
+from spokectl.operations.context import exclusive, open_stack, stack_file, stack_files
 from spokectl.result import Result
 from spokectl.settings import StackState, read_env_file, write_env_file
 from spokectl.stackfile import load_stack
@@ -55,7 +55,7 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
     with exclusive(state, "config"):
         env = {key: value for key, value in (read_env_file(state.env_file) | set_values).items() if key not in unset}
         # The whole file is read with the new values before they are kept: a broken one is refused, not discovered later.
-        load_stack(name, [stack_file(file, state.read_record())], shell=os.environ, env_file=env)
+        load_stack(name, stack_files(state, stack_file(file, state.read_record())), shell=os.environ, env_file=env)
         write_env_file(state.env_file, env)
     overruled = [setting for setting in set_values if setting in os.environ]
     warnings = tuple(f"{each} is also set in the shell, which comes first" for each in overruled)

@@ -10,7 +10,7 @@ from spokectl.model import Inspection, LogLine, Port, Setting
 from spokectl.operations.endpoints import Endpoint
 from spokectl.operations.health import ServiceStatus
 from spokectl.output.streams import print_table, stderr
-from spokectl.printable import printable
+from spokectl.printable import printable, shortened
 from spokectl.result import Report
 
 _SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "unhealthy": "✗", "down": "✗"}
@@ -26,7 +26,7 @@ def print_status(services: Sequence[ServiceStatus], now: datetime | None = None)
             _age(each.started_at, moment) if each.pid else "",
             each.version,
             _ports(each.ports),
-            each.reason,
+            shortened(each.reason, 120),
         ]
         for each in services
     ]

@@ -11,7 +11,7 @@ from spokectl.runtime.local.supervisor import Program, State, restarts_always
 
 _ENOUGH_LOG_BYTES = 256 << 10
 # supervisord's own words; its API forgets the exit code of a program that ended too quickly.
-_EXITED = re.compile(r"exited: (?P<name>\S+) \((?:exit status (?P<code>\d+)|(?P<signal>terminated by \S+)[^;]*); ")
+_EXITED = re.compile(r"exited: (?P<name>\S+) \((?:exit status (?P<code>\d+)|(?P<signal>terminated by [^\s;)]+)[^;\n]*); ")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class Launch:
     entry: Path
     words: Sequence[str]
     environment: Mapping[str, str]
+    log_file: Path
     pid_file: Path
     failure_file: Path
     restart: str
@@ -63,6 +64,9 @@ def render(launch: Launch) -> Script:
     head = [
         "#!/bin/sh",
         f"# Starts {launch.service}. Written by spokectl, which overwrites what is changed here.",
+        # Straight to the file: a supervisor that hangs or dies must not take the servers' output with it. The old output
+        # stays open as 9, unused: when its last holder ends, supervisord wakes up and sees it at once.
+        f"exec 9>&1 >>{shlex.quote(str(launch.log_file))} 2>&1",
         *([_sweep(pid_file)] if launch.sweeps else []),
         f'printf "%s %s\\n" "$$" {digest} >{pid_file}',
     ]

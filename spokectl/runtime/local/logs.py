@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -84,10 +85,16 @@ class _Reader:
         if self._file is None and not self._open():
             return
         assert self._file is not None  # noqa: S101 - opened above
+        read_bytes = self._file.tell()
         yield from self._lines(self._file)
-        if self._is_rotated():
-            # Nothing is written to the old file any more, but something may have been since it was read.
+        if self._was_emptied(read_bytes):
+            # What was written since the last call went to `.1` with the rest.
+            with suppress(FileNotFoundError), self._path.with_name(self._path.name + ".1").open("rb") as older:
+                older.seek(read_bytes)
+                yield from self._lines(older)
+            self._file.seek(0)
             yield from self._lines(self._file)
+        elif self._was_replaced():
             self.close()
             if self._open():
                 yield from self._lines(self._file)
@@ -125,12 +132,16 @@ class _Reader:
             return False
         return True
 
-    def _is_rotated(self) -> bool:
+    def _was_emptied(self, read_bytes: int) -> bool:
+        assert self._file is not None  # noqa: S101 - only asked of an open file
+        return os.fstat(self._file.fileno()).st_size < read_bytes
+
+    def _was_replaced(self) -> bool:
         assert self._file is not None  # noqa: S101 - only asked of an open file
         try:
             here = self._path.stat()
         except FileNotFoundError:
-            return True
+            return False
         mine = os.fstat(self._file.fileno())
         return (here.st_ino, here.st_dev) != (mine.st_ino, mine.st_dev)
 

@@ -67,18 +67,18 @@ def _problem(port: Port) -> int | None:
 
 
 def _holders(published: Collection[int]) -> dict[int, int]:
-    """The listening process of each port, as far as this user may see it."""
+    """The process at each port, as far as this user may see it; one that listens goes before one that only connects."""
     try:
         everyone: list[tuple[Any, int | None]] = [
             (connection, connection.pid) for connection in psutil.net_connections(kind="tcp")
         ]
     except psutil.AccessDenied:
         everyone = _connections_one_by_one()
-    return {
-        connection.laddr.port: pid
-        for connection, pid in everyone
-        if pid and connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port in published
-    }
+    holders: dict[int, int] = {}
+    for connection, pid in sorted(everyone, key=lambda pair: pair[0].status == psutil.CONN_LISTEN):
+        if pid and connection.laddr and connection.laddr.port in published:
+            holders[connection.laddr.port] = pid
+    return holders
 
 
 def _connections_one_by_one() -> list[tuple[Any, int | None]]:
@@ -113,7 +113,7 @@ def _taken(strangers: Collection[Wanted], holders: Mapping[int, int], stack: str
 
 def _describe(pid: int | None) -> str:
     if pid is None:
-        return "a process of another user"
+        return "a process of another user, or a connection that is still closing"
     try:
         process = psutil.Process(pid)
         return f"{process.name()} (pid {pid}, of {process.username()})"

@@ -34,6 +34,7 @@ class Preparation:
             entry=entry_script(self._stack, service.kind),
             words=self._translator.command(service),
             environment=self.environment(service),
+            log_file=self._places.log(service.name),
             pid_file=self._places.pid_file(service.name),
             failure_file=self._places.failure_file(service.name),
             restart=service.restart,

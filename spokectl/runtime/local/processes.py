@@ -82,7 +82,7 @@ class Snapshot:
         if content is not None and _is_of_this_boot(pid_file):
             leader = content[0]
             # A process that has the id now, and is not ours, got it later: then the group is its own.
-            if (root and root.pid == leader) or not psutil.pid_exists(leader):
+            if (root and root.pid == leader) or not is_alive(leader):
                 found += [process for process in self._groups.get(leader, []) if process not in found]
         return _living(found)
 

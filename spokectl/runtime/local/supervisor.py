@@ -19,7 +19,7 @@ _DAEMON = Path(__file__).with_name("daemon.py")
 _ANSWER_WITHIN_S = 5.0
 _START_WITHIN_S = 20.0
 _POLL_S = 0.01
-_LOG_BYTES = "10MB"
+_LOG_BYTES = 10 << 20
 _OLD_LOGS = 2  # with the current one three files, as the stack file's `max-file`
 # After each failed start it waits one second longer than before; a million is for ever.
 _TRIES = 1_000_000
@@ -68,6 +68,13 @@ def configuration(services: Iterable[Service], places: Places) -> str:
         "rpcinterface:supervisor": {
             "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface",
         },
+        "rpcinterface:logs": {
+            "supervisor.rpcinterface_factory": "__main__:keep_logs",
+            "folder": "logs",
+            "own": places.supervisor_log.name,
+            "max_bytes": _LOG_BYTES,
+            "keep": _OLD_LOGS,
+        },
     }
     sections = head | {f"program:{service.name}": _program(service) for service in services}
     blocks = []
@@ -91,8 +98,8 @@ def _program(service: Service) -> Mapping[str, object]:
         "killasgroup": "true",
         "redirect_stderr": "true",
         "stdout_logfile": f"logs/{service.name}.log",
-        "stdout_logfile_maxbytes": _LOG_BYTES,
-        "stdout_logfile_backups": _OLD_LOGS,
+        # What the launcher says before it writes there itself.
+        "stdout_logfile_maxbytes": 0,
     }
 
 

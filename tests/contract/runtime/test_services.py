@@ -150,7 +150,8 @@ def test_pausing_a_stopped_server_is_not_found(pair: TinyStack) -> None:
 
 def test_a_server_gets_its_environment_and_arguments(make_stack: MakeStack) -> None:
     odd = "a b'c\"d$HOME `id` \\ %s é"
-    stack = make_stack({"one": service(free_ports(1)[0], environment={"ODD": odd}, command=["--flag", odd])})
+    written = odd.replace("$", "$$")  # as the stack file wants it
+    stack = make_stack({"one": service(free_ports(1)[0], environment={"ODD": written}, command=["--flag", written])})
     stack.up()
     answer = stack.wait_for_answer("one")
     assert answer["environment"]["ODD"] == odd

@@ -1,0 +1,272 @@
+"""The data directory: what it holds, and how it is made, copied, rewound and swapped so that a crash is seen and done again.
+
+Names beside `data`: `data.new` (being made), `data.old` (being replaced), `data.rewinding` (the mark of a rewind under
+way), `data.divergent-TIME` (WAL saved before a rewind), `data.lock` (held by the one guard of this directory).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgguard.configuration import conninfo, role_statements, write_configuration, write_private
+from pgguard.decision import DataFacts
+from pgguard.lsn import Branch, Divergence, format_lsn, parse_history, parse_lsn
+from pgguard.processes import ProgramError
+from pgguard.settings import STANDBY_NAME, SUPERUSER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgguard.processes import Programs
+    from pgguard.settings import Settings
+
+_KEPT_DIVERGENT = 3
+CLEAN_PRIMARY_STATE = "shut down"
+
+
+class ControlData(NamedTuple):
+    """What pg_controldata says: the proof of how a server ended."""
+
+    system_identifier: str
+    state: str
+    checkpoint_lsn: int
+    redo_lsn: int
+    timeline: int
+
+
+def read_facts(path: Path) -> DataFacts:
+    """Looks at a data directory and at the mark beside it."""
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        names = set()
+    if not names:
+        return DataFacts()
+    try:
+        major = int((path / "PG_VERSION").read_text())
+        # The first field of pg_control has been the system identifier in every version.
+        raw = (path / "global" / "pg_control").read_bytes()[:8]
+    except (OSError, ValueError):
+        return DataFacts(strange=True)
+    return DataFacts(
+        present=True,
+        system_identifier=str(int.from_bytes(raw, sys.byteorder)),
+        major_version=major,
+        standby_signal="standby.signal" in names,
+        half_rewound=_is_marked(path),
+    )
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _is_marked(path: Path) -> bool:
+    # The mark names the directory it speaks of, so that one left behind says nothing about a fresh copy.
+    try:
+        return int(_sibling(path, "rewinding").read_text()) == path.stat().st_ino
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+class DataDirectory:
+    """One node's data directory and its siblings."""
+
+    def __init__(self, settings: Settings, programs: Programs, major_version: int, extra: Sequence[str]) -> None:
+        self._settings = settings
+        self._programs = programs
+        self._major_version = major_version
+        self._extra = extra
+        self.path = settings.data_dir
+        self._mark = _sibling(self.path, "rewinding")
+        self._new = _sibling(self.path, "new")
+        self._old = _sibling(self.path, "old")
+
+    def lock(self) -> bool:
+        """Takes the directory for this guard until it dies; returns False while another guard has it."""
+        descriptor = os.open(_sibling(self.path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        return True
+
+    # What it holds
+
+    def facts(self) -> DataFacts:
+        """Looks at the directory without changing it."""
+        return read_facts(self.path)
+
+    def control(self) -> ControlData:
+        """Asks pg_controldata."""
+        values = {}
+        for line in self._programs.run(["pg_controldata", "-D", str(self.path)]).splitlines():
+            name, _, value = line.partition(":")
+            values[name.strip()] = value.strip()
+        ending = int(values["Min recovery ending loc's timeline"])
+        return ControlData(
+            system_identifier=values["Database system identifier"],
+            state=values["Database cluster state"],
+            checkpoint_lsn=parse_lsn(values["Latest checkpoint location"]),
+            redo_lsn=parse_lsn(values["Latest checkpoint's REDO location"]),
+            timeline=max(int(values["Latest checkpoint's TimeLineID"]), ending),
+        )
+
+    def history(self, timeline: int) -> list[Branch]:
+        """Returns the way that leads to a timeline, from the history file that the server keeps."""
+        if timeline == 1:
+            return [Branch(1, 0, None)]
+        return parse_history(timeline, (self.path / "pg_wal" / f"{timeline:08X}.history").read_text())
+
+    def last_record_lsn(self, control: ControlData) -> int | None:
+        """Returns where the last WAL record begins: the shutdown checkpoint, or what pg_waldump finds after a crash."""
+        if control.state == CLEAN_PRIMARY_STATE:
+            return control.checkpoint_lsn
+        argv = [
+            "pg_waldump",
+            "-p",
+            str(self.path / "pg_wal"),
+            "-t",
+            str(control.timeline),
+            "-s",
+            format_lsn(control.redo_lsn),
+        ]
+        found = re.findall(r"lsn: ([0-9A-F]+/[0-9A-F]+)", self._programs.tail(argv))
+        return parse_lsn(found[-1]) if found else None
+
+    # How it is made
+
+    def initdb(self) -> str:
+        """Makes the cluster with its roles, database and slot, and puts it in place; returns its system identifier."""
+        self.remove_leftovers()
+        options = ["-U", SUPERUSER, "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        self._programs.run(["initdb", "-D", str(self._new), *options, "-k", "-A", "reject"])
+        self.configure(self._new)
+        self._single_user(self._new, role_statements(self._settings))
+        self._put_in_place()
+        identifier = self.facts().system_identifier
+        if identifier is None:
+            raise ProgramError("initdb left no data directory")
+        return identifier
+
+    def _single_user(self, directory: Path, statements: str) -> None:
+        # Statements hold passwords: an error must not repeat them in the log.
+        quiet = ["-c", "log_min_error_statement=panic", "-c", "log_statement=none"]
+        output = self._programs.run(
+            ["postgres", "--single", "-j", "-D", str(directory), *quiet, "template1"], stdin=statements
+        )
+        errors = [line for line in output.splitlines() if re.search(r"\b(ERROR|FATAL|PANIC):", line)]
+        if errors:
+            raise ProgramError(f"creating roles, database and slot failed: {errors[0]}")
+
+    def base_backup(self) -> None:
+        """Copies the peer's data into a sibling directory and swaps it in."""
+        self.remove_leftovers()
+        source = self._peer_conninfo(self._settings.replicator.user, application_name=STANDBY_NAME + "_copy")
+        options = ["-X", "stream", "-c", "fast", "--no-manifest"]
+        self._programs.run(["pg_basebackup", "-w", "-d", source, "-D", str(self._new), *options])
+        write_private(self._new / "standby.signal", "")
+        self.configure(self._new)
+        self._put_in_place()
+
+    def rewind(self, divergence: Divergence, timeline: int) -> Path:
+        """Saves the divergent WAL, then rewinds to the peer's history; returns the folder with the saved WAL.
+
+        A failure or a crash leaves the mark, which makes the directory count as unusable: a base backup replaces it.
+        """
+        saved = self._save_divergent_wal(divergence, timeline)
+        source = self._peer_conninfo(self._settings.operator.user, dbname=self._settings.database)
+        # pg_rewind reads the source's control file, which names the new timeline only after a checkpoint.
+        self._programs.run(["psql", "-XAtqw", "-d", source, "-c", "CHECKPOINT"])
+        self.configure(self.path)
+        write_private(self._mark, f"{self.path.stat().st_ino}\n")
+        _sync(self.path.parent)
+        self._programs.run(["pg_rewind", "-D", str(self.path), "--source-server", source])
+        write_private(self.path / "standby.signal", "")
+        self.drop_stale_slots()
+        _sync(self.path)
+        self._mark.unlink()
+        _sync(self.path.parent)
+        return saved
+
+    def _save_divergent_wal(self, divergence: Divergence, timeline: int) -> Path:
+        folder = _sibling(self.path, time.strftime("divergent-%Y%m%dT%H%M%SZ", time.gmtime()))
+        folder.mkdir(mode=0o700, exist_ok=True)
+        first = self._segment_name(timeline, divergence.fork_lsn)
+        wal = self.path / "pg_wal"
+        own = f"{timeline:08X}"
+        segments = sorted(p for p in wal.iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name) and p.name.startswith(own))
+        wanted = [str(path) for path in segments if path.name >= first]
+        if wanted:
+            self._programs.run(["cp", "-p", *wanted, str(folder)])
+        last = "unknown" if divergence.last_lsn is None else format_lsn(divergence.last_lsn)
+        note = f"timeline {timeline}\nfirst divergent position {format_lsn(divergence.fork_lsn)}\nlast record {last}\n"
+        write_private(folder / "README", note + "Read it with: pg_waldump -p . -t TIMELINE -s POSITION\n")
+        older = sorted(self.path.parent.glob(f"{self.path.name}.divergent-*"))[:-_KEPT_DIVERGENT]
+        self._remove(*older)
+        return folder
+
+    def _segment_name(self, timeline: int, lsn: int) -> str:
+        size = next(p.stat().st_size for p in (self.path / "pg_wal").iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name))
+        number, per_id = lsn // size, (1 << 32) // size
+        return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
+
+    def _peer_conninfo(self, user: str, **more: object) -> str:
+        peer = self._settings.peer
+        return conninfo(host=peer.host, port=peer.port, user=user, connect_timeout=5, sslmode="disable", **more)
+
+    # How it is changed
+
+    def configure(self, directory: Path) -> None:
+        write_configuration(self._settings, directory, self._major_version, self._extra)
+
+    def set_standby_signal(self, wanted: bool) -> None:
+        """Makes the next start one as a standby, or as a primary; it lasts even if the machine stops right now."""
+        signal_file = self.path / "standby.signal"
+        if wanted:
+            write_private(signal_file, "")
+        else:
+            signal_file.unlink(missing_ok=True)
+            (self.path / "recovery.signal").unlink(missing_ok=True)
+        _sync(self.path)
+
+    def has_standby_signal(self) -> bool:
+        return (self.path / "standby.signal").exists()
+
+    def drop_stale_slots(self) -> None:
+        """Removes replication slots of a former life as primary: on a standby they would only hold WAL back."""
+        self._remove(*(self.path / "pg_replslot").glob("*"))
+
+    def remove_leftovers(self) -> None:
+        """Removes what an interrupted initdb or base backup left; the replaced data only once its replacement is there."""
+        leftovers = [self._new, self._old] if self.path.exists() else [self._new]
+        self._remove(*(path for path in leftovers if path.exists()))
+
+    def _remove(self, *paths: Path) -> None:
+        if paths:
+            self._programs.run(["rm", "-rf", "--", *map(str, paths)])
+
+    def _put_in_place(self) -> None:
+        if self.path.exists() and not any(self.path.iterdir()):
+            self.path.rmdir()
+        elif self.path.exists():
+            self.path.rename(self._old)
+        self._new.rename(self.path)
+        self._mark.unlink(missing_ok=True)
+        _sync(self.path.parent)
+        self._remove(*([self._old] if self._old.exists() else []))
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
