@@ -5,12 +5,11 @@ SPOKECTL_OTELCOL=/a/path    the OpenTelemetry collector, which no wheel carries
 """
 
 import os
+import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from spokectl.errors import Refused
@@ -116,9 +115,7 @@ def _link_text(path: Path) -> tuple[bool, str]:
 
 
 def _shim_text(words: tuple[str, ...]) -> tuple[bool, str]:
-    from shlex import join
-
-    return False, f'#!/bin/sh\nexec {join(words)} "$@"\n'
+    return False, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
 
 
 def _binaries_setting(environ: Mapping[str, str]) -> bool:
@@ -211,6 +208,8 @@ _ON_PATH: dict[Kind, _Finder] = {
 
 
 def _package(name: str, label: str) -> Path:
+    from importlib.util import find_spec
+
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise LookupError(label)
@@ -239,6 +238,7 @@ def _runnable(program: Path, label: str) -> None:
 
 def _copied(wheel: str, parts: list[Path], base: Path, cache: Path) -> Path:
     """Copies files and folders of a wheel to the cache once a version, readable by everybody, whole or not at all."""
+    import tempfile
     from importlib.metadata import version
 
     final = cache / f"{wheel}-{version(wheel)}"

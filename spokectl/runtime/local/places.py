@@ -1,6 +1,5 @@
 """Where the local runtime keeps what it needs while a stack runs."""
 
-import hashlib
 import os
 import re
 import stat
@@ -22,6 +21,8 @@ class Places:
         self._state = state
         own = state.folder / "run"
         if len(os.fsencode(own)) > _LONGEST_RUN_FOLDER or not _PLAIN.fullmatch(str(own)):
+            import hashlib
+
             # /tmp, not $TMPDIR: the next command must find the same folder, whatever its environment.
             key = hashlib.sha256(os.fsencode(state.folder)).hexdigest()[:12]
             own = Path(f"/tmp/spokectl-{os.getuid()}-{key}")  # noqa: S108 - owner and mode are checked in `ensure`

@@ -67,6 +67,26 @@ class Preparation:
             _make_folder(self._places.service_logs(service.name), passable=passable)
             write_program(self._places.launcher(service.name), self.script(service).text)
 
+    def write_configuration(self, services: Iterable[Service]) -> None:
+        write_program(self._places.configuration, supervisor.configuration(services, self._places))
+
+    @staticmethod
+    def lost_variables(service: Service) -> list[str]:
+        """Variables of the stack file that the service does not get, because a shell cannot export such names."""
+        return [name for name in service.environment if not launcher.is_exportable(name)]
+
+    @staticmethod
+    def require_space(folder: Path) -> None:
+        """Refused (`disk_full`) when the servers would run out of space at once."""
+        free = shutil.disk_usage(folder).free
+        if free < MIN_FREE_BYTES:
+            raise Refused(
+                "disk_full",
+                f"{folder} has {free >> 20} MiB left; the servers need {MIN_FREE_BYTES >> 20} MiB to start with",
+                actions=["free some space, or choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+                details={"folder": str(folder), "free_bytes": free, "needed_bytes": MIN_FREE_BYTES},
+            )
+
 
 def native_environment(service: Service, translator: Translator, places: Places, path: str) -> dict[str, str]:
     """All that the service's entry script may rely on, beside what every process inherits."""
@@ -92,18 +112,6 @@ def entry_script(stack: Stack, kind: Kind) -> Path:
         f"there is no entry script services/{kind}/run beside {stack.files[0]}",
         actions=["put the stack file beside a services folder, as in the project's stack/"],
     )
-
-
-def require_space(folder: Path) -> None:
-    """Refused (`disk_full`) when the servers would run out of space at once."""
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE_BYTES:
-        raise Refused(
-            "disk_full",
-            f"{folder} has {free >> 20} MiB left; the servers need {MIN_FREE_BYTES >> 20} MiB to start with",
-            actions=["free some space, or choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
-            details={"folder": str(folder), "free_bytes": free, "needed_bytes": MIN_FREE_BYTES},
-        )
 
 
 def write_program(path: Path, text: str) -> None:

@@ -3,22 +3,25 @@
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spokectl.errors import Failed, Incomplete, NotFound, OutcomeUnknown, Refused
 from spokectl.model import Inspection, Kind, LogLine, RunState, Service, Stack
 from spokectl.runtime.base import Capabilities, Invocation, Notice
-from spokectl.runtime.local import binaries, logs, ports, processes
+from spokectl.runtime.local import binaries, processes
 from spokectl.runtime.local.fleet import RUNS, Fleet, Trees
 from spokectl.runtime.local.inspection import judge, last_exits
-from spokectl.runtime.local.launcher import is_exportable
 from spokectl.runtime.local.places import Places
-from spokectl.runtime.local.preparation import Preparation, require_space, write_program
-from spokectl.runtime.local.supervisor import Program, State, Supervisor, clean_environment, configuration
+from spokectl.runtime.local.supervisor import Program, State, Supervisor, clean_environment
 from spokectl.runtime.local.translate import unenforced_limits
 from spokectl.settings import DEFAULT_STACK, StackState
 from spokectl.wait import Deadline, wait_until
+
+if TYPE_CHECKING:
+    from spokectl.runtime.local.preparation import Preparation
 
 _PORTS_FREE_WITHIN_S = 5.0
 # What a person's terminal says of itself: a command run by `exec` needs it.
@@ -61,33 +64,23 @@ class LocalRuntime:
         programs = self._supervisor.programs()
         orphans = self._fleet.orphans() if programs is None else {}
         running = _running(programs or {})
-        changed = [
-            service.name
-            for service in wanted
-            if service.name in running and self._is_changed(prepared, service, running[service.name])
-        ]
-        to_start = [service for service in wanted if service.name not in running or service.name in changed]
+        changed = [service for service in wanted if self._is_changed(prepared, service, running.get(service.name))]
+        to_start = [service for service in wanted if service.name not in running or service in changed]
         self._require_free_ports(prepared, to_start, orphans or self._fleet.trees(running, programs))
-        require_space(self._state.folder)
+        prepared.require_space(self._state.folder)
 
-        self._places.ensure()
-        binaries.install(prepared.binaries, self._places.binaries)
-        if programs is None:
-            self._say_what_is_missing(prepared, notice)
-            if orphans:
-                notice(f"taking over from a lost supervisor: {', '.join(orphans)}")
-            self._fleet.take_over()
-            prepared.write(to_start)
-            write_program(self._places.configuration, configuration(self._supervised(), self._places))
-            self._supervisor.spawn(clean_environment(self._environ))
-        else:
-            self._thaw([service.name for service in wanted if service not in to_start], programs, notice)
-            for name in changed:
-                notice(f"{name}: restarted, because its settings have changed")
-            self._remove_unknown(programs, notice)
-            prepared.write(service for service in wanted if service not in to_start)
-            self._replace(prepared, to_start, programs)
-        self._supervisor.start([service.name for service in to_start])
+        with _writing(self._state.folder):
+            self._places.ensure()
+            binaries.install(prepared.binaries, self._places.binaries)
+            if programs is None:
+                self._say_what_is_missing(prepared, notice)
+                self._begin(prepared, to_start, orphans, notice)
+            else:
+                for service in changed:
+                    notice(f"{service.name}: restarted, because its settings have changed")
+                self._mend(prepared, [service for service in wanted if service not in to_start], programs, notice)
+                self._replace(prepared, to_start, programs)
+            self._supervisor.start([service.name for service in to_start])
 
     def tear_down(self, *, volumes: bool, notice: Notice) -> None:
         programs = self._supervisor.programs()
@@ -118,8 +111,9 @@ class LocalRuntime:
         if to_start:
             prepared = self._prepare()
             self._require_free_ports(prepared, to_start, self._fleet.trees(running, programs))
-            self._replace(prepared, to_start, programs)
-            self._supervisor.start([service.name for service in to_start])
+            with _writing(self._state.folder):
+                self._replace(prepared, to_start, programs)
+                self._supervisor.start([service.name for service in to_start])
 
     def stop(self, services: Sequence[str]) -> None:
         programs = self._supervisor.programs()
@@ -167,6 +161,8 @@ class LocalRuntime:
         return Invocation(tuple(argv), clean_environment(self._environ) | terminal | own, Path("/"))
 
     def logs(self, services: Iterable[str], *, since: datetime | None, tail: int | None, follow: bool) -> Iterator[LogLine]:
+        from spokectl.runtime.local import logs
+
         files = {name: self._places.log(name) for name in services}
         return logs.read(files, since=since, tail=tail, follow=follow)
 
@@ -179,30 +175,52 @@ class LocalRuntime:
         left_out = self.left_out()
         return [service for service in self._stack.services.values() if service.name not in left_out]
 
-    def _prepare(self) -> Preparation:
+    def _prepare(self) -> "Preparation":
+        from spokectl.runtime.local.preparation import Preparation
+
         kinds = {service.kind for service in self._supervised()}
         collector = self._collector()
         environ = self._environ | ({"SPOKECTL_OTELCOL": str(collector)} if collector else {})
         found = binaries.find_binaries(kinds, environ, cache=self._cache)
         return Preparation(self._stack, self._places, found, self.left_out())
 
-    def _is_changed(self, prepared: Preparation, service: Service, program: Program) -> bool:
+    def _is_changed(self, prepared: "Preparation", service: Service, program: Program | None) -> bool:
         """Whether the running process was started by another launcher than the one that the stack file gives now."""
         pid, digest = processes.read_pid_file(self._places.pid_file(service.name)) or (0, "")
         # A process that has not written its file yet was started this moment.
-        return pid == program.pid and digest != prepared.script(service).digest
+        return program is not None and pid == program.pid and digest != prepared.script(service).digest
 
-    def _require_free_ports(self, prepared: Preparation, services: Iterable[Service], own: Trees) -> None:
+    def _require_free_ports(self, prepared: "Preparation", services: Iterable[Service], own: Trees) -> None:
+        from spokectl.runtime.local import ports
+
         wanted = [ports.Wanted(service.name, port) for service in services for port in prepared.listens_on(service)]
         ours = {process.pid for tree in own.values() for process in tree}
         ports.require_free(wanted, ours, stack=self._stack.name)
 
-    def _replace(self, prepared: Preparation, services: Sequence[Service], programs: Mapping[str, Program]) -> None:
+    def _begin(self, prepared: "Preparation", services: Sequence[Service], orphans: Trees, notice: Notice) -> None:
+        """Starts a new supervisord that knows the services, after whatever a lost one has left behind."""
+        if orphans:
+            notice(f"taking over from a lost supervisor: {', '.join(orphans)}")
+        self._fleet.take_over()
+        prepared.write(services)
+        prepared.write_configuration(self._supervised())
+        self._supervisor.spawn(clean_environment(self._environ))
+
+    def _mend(
+        self, prepared: "Preparation", healthy: Sequence[Service], programs: Mapping[str, Program], notice: Notice
+    ) -> None:
+        """Brings in order what is not to be restarted: what is paused goes on, what the stack no longer has ends."""
+        self._thaw([service.name for service in healthy], programs, notice)
+        self._remove_unknown(programs, notice)
+        # Their next start, by themselves, shall know where services that are new can be reached.
+        prepared.write(healthy)
+
+    def _replace(self, prepared: "Preparation", services: Sequence[Service], programs: Mapping[str, Program]) -> None:
         """Makes supervisord know these services as they are described now; they do not run afterwards."""
         names = [service.name for service in services]
         self._fleet.stop([name for name in names if name in programs], programs)
         prepared.write(services)
-        write_program(self._places.configuration, configuration(self._supervised(), self._places))
+        prepared.write_configuration(self._supervised())
         self._supervisor.reload()
         self._supervisor.add(names, known=programs)
 
@@ -255,14 +273,14 @@ class LocalRuntime:
         noted = processes.read_pid_file(self._places.failure_file(service.name))
         return noted[0] if noted else None
 
-    def _say_what_is_missing(self, prepared: Preparation, notice: Notice) -> None:
+    def _say_what_is_missing(self, prepared: "Preparation", notice: Notice) -> None:
         for name, reason in self.left_out().items():
             notice(f"{name} is left out: {reason}")
         limited = unenforced_limits(self._stack)
         if limited:
             notice(f"memory limits have no effect in the local runtime: {', '.join(limited)}")
         for service in self._supervised():
-            odd = [name for name in service.environment if not is_exportable(name)]
+            odd = prepared.lost_variables(service)
             if odd:
                 notice(f"{service.name}: a shell cannot export {', '.join(odd)}: no effect in the local runtime")
             for port in service.ports:
@@ -271,6 +289,8 @@ class LocalRuntime:
 
     def _require_ports_given_back(self, ran: Iterable[str]) -> None:
         services = [self._stack.services[name] for name in ran if name in self._stack.services]
+        from spokectl.runtime.local import ports
+
         wanted = [ports.Wanted(service.name, port) for service in services for port in service.ports]
 
         def blocker() -> str | None:
@@ -306,6 +326,19 @@ class LocalRuntime:
 
 def _running(programs: Mapping[str, Program]) -> dict[str, Program]:
     return {name: program for name, program in programs.items() if program.state in RUNS}
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """A disk that gives out half-way is said with the file; what has begun, the next `up` finishes."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(
+            "cannot_write",
+            f"{error.filename or folder} cannot be written: {error.strerror or error}",
+            actions=["free some space, or mend the folder's rights, and run: spokectl up"],
+        ) from error
 
 
 def _unsaid(_: str) -> None:

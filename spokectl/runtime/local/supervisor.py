@@ -1,7 +1,6 @@
 """supervisord: its configuration, its life, and what it is told over its socket."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -130,6 +129,8 @@ class Supervisor:
     def spawn(self, environment: Mapping[str, str]) -> None:
         """Starts it detached from this command and terminal; returns once it answers. Failed (`supervisor`) if not."""
         places = self._places
+        import subprocess
+
         output = places.supervisor_log.with_name("supervisord.out")
         command = [sys.executable, "-P", str(_DAEMON), "-n", "-c", str(places.configuration)]
         with output.open("wb") as log:
@@ -159,7 +160,7 @@ class Supervisor:
 
     def reload(self) -> None:
         """Makes it read its configuration again. Nothing changes for services until they are added."""
-        self._call("supervisor.reloadConfig")
+        self._call_all([("supervisor.reloadConfig", ())])
 
     def add(self, services: Sequence[str], *, known: Collection[str]) -> None:
         """Takes services over from the configuration; those `known` to it must have ended and are replaced."""
@@ -183,6 +184,8 @@ class Supervisor:
 
     def wait_until_ended(self, services: Sequence[str], timeout_s: float) -> None:
         """Returns once none of the services has a process that supervisord started."""
+        if not services:
+            return
 
         def blocker() -> str | None:
             known = self.programs()
@@ -215,7 +218,7 @@ class Supervisor:
             raise Failed("supervisor", f"the supervisor does not answer: {error}", actions=["spokectl up"]) from error
         for (method, parameters), answer in zip(calls, answers, strict=True):
             if isinstance(answer, rpc.Fault) and answer.code not in set(_Refusal):
-                raise Failed("supervisor", f"{method.partition('.')[2]} {parameters[0]}: {answer}")
+                raise Failed("supervisor", f"{method.partition('.')[2]}{parameters}: {answer}")
 
 
 class _Refusal(IntEnum):
