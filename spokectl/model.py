@@ -62,6 +62,7 @@ class Service:
     command: tuple[str, ...] = ()
     restart: str = "no"
     stop_grace_s: float = 10.0
+    stop_signal: str = "TERM"
     memory_limit_bytes: int | None = None
 
     def address(self, target: int) -> tuple[str, int]:

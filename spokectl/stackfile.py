@@ -37,13 +37,25 @@ _SERVICE_KEYS = frozenset(
             "entrypoint",
             "restart",
         ),
-        *("stop_grace_period", "depends_on", "healthcheck", "deploy", "networks", "user", "logging", "mem_limit", "scale"),
+        *(
+            "stop_grace_period",
+            "stop_signal",
+            "depends_on",
+            "healthcheck",
+            "deploy",
+            "networks",
+            "user",
+            "logging",
+            "mem_limit",
+            "scale",
+        ),
     ]
 )
 _TOP_KEYS = frozenset({"name", "services", "volumes", "networks", "version"})
 _PORT = re.compile(r"(?:(?P<host>\[[^]]+\]|[^:]+):)?(?P<published>\d+):(?P<target>\d+)(?:/tcp)?\Z")
 _PORT_SETTING = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*):?-(?P<default>\d+)\}:\d+(?:/tcp)?\Z")
 _HEALTH = re.compile(r"(?P<protocol>[a-z0-9]+)(?::(?P<port>\d+)(?P<path>/\S*)?)?\Z")
+_STOP_SIGNALS = ("TERM", "QUIT", "INT", "HUP", "USR1", "USR2")
 HEALTH_PROTOCOLS = ("postgres", "redis", "sentinel", "s3", "http", "job")
 
 Marks = dict[tuple[str, ...], tuple[Path, int]]
@@ -260,6 +272,7 @@ class _Reader:
             command=self._words(place, raw),
             restart=self._text(place, raw, "restart") or "no",
             stop_grace_s=self._seconds(place, raw, "stop_grace_period", 10.0),
+            stop_signal=self._signal(place, raw),
             memory_limit_bytes=self._memory(place, raw),
         )
 
@@ -341,6 +354,13 @@ class _Reader:
             return seconds_of(text) if text else default
         except ValueError as error:
             raise self.fail((*place, key), f"{key}: {error}") from None
+
+    def _signal(self, place: tuple[str, ...], raw: dict[str, Any]) -> str:
+        name = (self._text(place, raw, "stop_signal") or "SIGTERM").upper().removeprefix("SIG")
+        if name not in _STOP_SIGNALS:
+            expected = ", ".join(f"SIG{signal}" for signal in _STOP_SIGNALS)
+            raise self.fail((*place, "stop_signal"), f"stop_signal: {name!r}: expected one of {expected}")
+        return name
 
     def _memory(self, place: tuple[str, ...], raw: dict[str, Any]) -> int | None:
         value = raw.get("mem_limit")

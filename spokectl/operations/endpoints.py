@@ -35,13 +35,15 @@ class Endpoint:
 
 
 def endpoints(stack: Stack, roles: Mapping[str, str], without: Mapping[str, str]) -> list[Endpoint]:
-    """Every published port in the order a person looks for them; services in `without` do not run here."""
+    """Every published port in the order a person looks for them, but the services and `service:port`s in `without`."""
     found = []
     for kind in _ORDER:
         for service in stack.of_kind(kind):
             if service.name in without:
                 continue
             for port in service.ports:
+                if f"{service.name}:{port.target}" in without:
+                    continue
                 name = _PORT_NAMES.get((kind, port.target), f"port {port.target}")
                 scheme = _SCHEMES.get(kind, "http")
                 url = f"{scheme}://{_host(port.host)}:{port.published}{_PATHS.get((kind, port.target), '')}"

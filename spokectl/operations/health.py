@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from spokectl.errors import Degraded, ExitCode
-from spokectl.model import Health, Inspection, Kind, Port, RunState, Service, Stack
+from spokectl.model import Health, Inspection, Kind, Port, RunState, Service
+from spokectl.operations.context import Context
+from spokectl.operations.postgres.guard import guard_word
 from spokectl.printable import shortened
 from spokectl.result import Result
 
@@ -39,13 +41,19 @@ def probe(service: Service, *, timeout_s: float = PROBE_TIMEOUT_S) -> Health:
     return _PROBES[service.health.protocol](service, timeout_s)
 
 
-def observe(
-    stack: Stack, inspections: dict[str, Inspection], left_out: dict[str, str], names: Iterable[str]
-) -> list[ServiceStatus]:
-    """Asks all named services at once."""
-    services = [stack.services[name] for name in names]
-    with ThreadPoolExecutor(max_workers=max(1, len(services))) as pool:
-        return list(pool.map(lambda s: observe_one(s, inspections.get(s.name), left_out.get(s.name)), services))
+def observe(context: Context, names: Iterable[str]) -> list[ServiceStatus]:
+    """Asks all named services at once. PostgreSQL's guard is asked for the reason where its server does not answer."""
+    inspections, left_out = context.runtime.inspect(), context.runtime.left_out()
+
+    def look(name: str) -> ServiceStatus:
+        status = observe_one(context.stack.services[name], inspections.get(name), left_out.get(name))
+        if status.kind is Kind.POSTGRES and status.health == "unhealthy" and status.state is RunState.RUNNING:
+            return replace(status, reason=guard_word(context.runtime, name).reason or status.reason)
+        return status
+
+    wanted = list(names)
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        return list(pool.map(look, wanted))
 
 
 def judged(data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str, ...] = ()) -> Result:

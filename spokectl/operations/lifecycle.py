@@ -11,10 +11,11 @@ from pathlib import Path
 
 from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
 from spokectl.journal import Journal
-from spokectl.model import Inspection, RunState, Stack
+from spokectl.model import Inspection, Kind, RunState, Stack
 from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file, stack_files
 from spokectl.operations.endpoints import Endpoint, endpoints
 from spokectl.operations.health import ServiceStatus, judged, observe, observe_one
+from spokectl.operations.postgres.guard import guard_word
 from spokectl.operations.scale import override_for, port_settings_for
 from spokectl.result import Report, Result
 from spokectl.runtime.base import Runtime
@@ -26,6 +27,7 @@ from spokectl.wait import Deadline
 _POLL_S = 0.1
 _INSPECT_S = 0.25
 _LOG_LINES = 20
+_ASK_GUARDS_S = 3.0
 # A server that dies again and again will not come by waiting; a first crash may still be a dependency that is late.
 _CRASHES_THAT_COUNT = 5
 
@@ -63,9 +65,9 @@ def up(request: UpRequest, report: Report) -> Result:
             stack, runtime = _prepare(request, state, report)
             left_out = runtime.left_out()
             wanted = [name for name in stack.services if name not in left_out]
-            for name in left_out:
+            for name in stack.services.keys() & left_out:
                 report(name, "left-out")
-            notices = list(stack.notices)
+            notices = [*stack.notices, *(f"{name} is left out: {reason}" for name, reason in left_out.items())]
             runtime.bring_up(wanted, notices.append)
         statuses = wait_until_ready(Context(stack, state, runtime), wanted, left_out, deadline, report)
     roles = {status.service: status.role for status in statuses}
@@ -177,11 +179,12 @@ def wait_until_ready(
             if not pending:
                 break
             watch.fail_if_hopeless(inspections, pending)
+            watch.fail_if_refused(pending)
             if deadline.passed:
                 watch.fail_late(pending, deadline.timeout_s)
             time.sleep(min(_POLL_S, deadline.remaining_s + 0.001))
     # Roles can change while others come up (a master is named, a standby connects): the answer is asked once more.
-    return observe(context.stack, context.runtime.inspect(), left_out, context.stack.services)
+    return observe(context, context.stack.services)
 
 
 class _Watch:
@@ -193,6 +196,7 @@ class _Watch:
         self._report = report
         self._last: dict[str, ServiceStatus] = {}
         self._crashes: dict[str, set[int]] = {}
+        self._asked_at = time.monotonic()
 
     def ready(self, name: str) -> bool:
         return name in self._last and self._last[name].ok
@@ -205,6 +209,19 @@ class _Watch:
             word = status.health if status.ok else "starting"
             if before is None or status.ok or before.ok:
                 self._report(name, word, status.role)
+
+    def fail_if_refused(self, pending: list[str]) -> None:
+        """A guard that refuses waits for the operator, not for time: it is asked now and then."""
+        now = time.monotonic()
+        if now - self._asked_at < _ASK_GUARDS_S:
+            return
+        self._asked_at = now
+        for name in pending:
+            if self._context.stack.services[name].kind is not Kind.POSTGRES:
+                continue
+            word = guard_word(self._context.runtime, name)
+            if word.refuses:
+                raise Refused("postgres_refused", f"{name} may not start: {word.reason}", actions=word.actions)
 
     def fail_if_hopeless(self, inspections: dict[str, Inspection], pending: list[str]) -> None:
         for name in pending:

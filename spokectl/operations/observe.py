@@ -24,10 +24,9 @@ def status(name: str, file: Path | None, services: list[str]) -> Result:
     NotFound (`not_running`) when nothing of the stack runs.
     """
     context = open_context(name, file)
-    inspections = context.runtime.inspect()
-    if not any(seen.pid for seen in inspections.values()):
+    if not any(seen.pid for seen in context.runtime.inspect().values()):
         raise NotFound("not_running", f"the stack {name} is not running", actions=["spokectl up"])
-    statuses = observe(context.stack, inspections, context.runtime.left_out(), services_of(context.stack, services))
+    statuses = observe(context, services_of(context.stack, services))
     return judged(StatusData(name, context.runtime.name, statuses), statuses)
 
 
@@ -44,9 +43,8 @@ def access_points(name: str, file: Path | None) -> list[Endpoint]:
         context = open_context(name, file)
     except NotFound:
         return endpoints(open_stack(name, file), {}, {})
-    left_out = context.runtime.left_out()
-    statuses = observe(context.stack, context.runtime.inspect(), left_out, context.stack.services)
-    return endpoints(context.stack, {each.service: each.role for each in statuses}, left_out)
+    statuses = observe(context, context.stack.services)
+    return endpoints(context.stack, {each.service: each.role for each in statuses}, context.runtime.left_out())
 
 
 def client_environment(name: str, file: Path | None, *, show_secrets: bool) -> dict[str, str]:

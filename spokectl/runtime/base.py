@@ -45,7 +45,7 @@ class Runtime(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def left_out(self) -> dict[str, str]:
-        """Services of the stack that this runtime will not run here, each with the reason."""
+        """What this runtime will not run here, each with the reason: a service, or `service:port` for one container port."""
 
     def bring_up(self, services: Sequence[str], notice: Notice) -> None:
         """Makes the named services run as the stack describes them: the missing are started, the healthy not touched.

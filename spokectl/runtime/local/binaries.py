@@ -83,6 +83,11 @@ def collector(environ: Mapping[str, str]) -> Path | None:
     return path
 
 
+def serves_no_console(environ: Mapping[str, str]) -> bool:
+    """Whether the S3 server that will run here has no page to look at: only MinIO has one."""
+    return _binaries_setting(environ) is False or shutil.which("minio", path=environ.get("PATH")) is None
+
+
 def install(binaries: Binaries, bin_folder: Path) -> None:
     """Makes `bin_folder` hold exactly these links and shims; what is right already is not touched."""
     wanted = {name: _link_text(path) for name, path in binaries.links.items()} | {

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from spokectl.errors import Refused
-from spokectl.model import Kind, Port, Service, Stack
+from spokectl.model import Kind, Service, Stack
 from spokectl.runtime.local import launcher, supervisor
 from spokectl.runtime.local.binaries import Binaries
 from spokectl.runtime.local.places import Places, make_passable
@@ -48,13 +48,6 @@ class Preparation:
 
     def environment(self, service: Service) -> dict[str, str]:
         return native_environment(service, self._translator, self._places, self.binaries.path(self._places.binaries))
-
-    def listens_on(self, service: Service) -> list[Port]:
-        """The ports that the service will open: the S3 server of the wheels has no console."""
-        if service.kind is Kind.S3 and "nanio" in self.binaries.shims:
-            console = service.environment.get("SPOKE_S3_CONSOLE_PORT")
-            return [port for port in service.ports if str(port.target) != console]
-        return list(service.ports)
 
     def write(self, services: Iterable[Service]) -> None:
         """Writes launchers and makes the folders that they name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spokectl.errors import Failed, Incomplete, NotFound, OutcomeUnknown, Refused
-from spokectl.model import Inspection, Kind, LogLine, RunState, Service, Stack
+from spokectl.model import Inspection, Kind, LogLine, Port, RunState, Service, Stack
 from spokectl.runtime.base import Capabilities, Invocation, Notice
 from spokectl.runtime.local import binaries, processes
 from spokectl.runtime.local.fleet import RUNS, Fleet, Trees
@@ -51,10 +51,15 @@ class LocalRuntime:
         self._fleet = Fleet(stack, self._places, self._supervisor)
 
     def left_out(self) -> dict[str, str]:
-        if self._collector():
-            return {}
-        reason = "no wheel has the OpenTelemetry collector; name one to run it: export SPOKECTL_OTELCOL=/path/to/otelcol"
-        return {service.name: reason for service in self._stack.of_kind(Kind.COLLECTOR)}
+        missing: dict[str, str] = {}
+        if not self._collector():
+            reason = "no wheel has the OpenTelemetry collector; name one: export SPOKECTL_OTELCOL=/path/to/otelcol"
+            missing |= {service.name: reason for service in self._stack.of_kind(Kind.COLLECTOR)}
+        if binaries.serves_no_console(self._environ):
+            for service in self._stack.of_kind(Kind.S3):
+                console = service.environment.get("SPOKE_S3_CONSOLE_PORT")
+                missing[f"{service.name}:{console}"] = "the S3 server of the wheels has no console"
+        return missing
 
     def bring_up(self, services: Sequence[str], notice: Notice) -> None:
         self._state.ensure()
@@ -66,7 +71,7 @@ class LocalRuntime:
         running = _running(programs or {})
         changed = [service for service in wanted if self._is_changed(prepared, service, running.get(service.name))]
         to_start = [service for service in wanted if service.name not in running or service in changed]
-        self._require_free_ports(prepared, to_start, orphans or self._fleet.trees(running, programs))
+        self._require_free_ports(to_start, orphans or self._fleet.trees(running, programs))
         prepared.require_space(self._state.folder)
 
         with _writing(self._state.folder):
@@ -110,7 +115,7 @@ class LocalRuntime:
         to_start = [self._stack.services[name] for name in services if name not in running]
         if to_start:
             prepared = self._prepare()
-            self._require_free_ports(prepared, to_start, self._fleet.trees(running, programs))
+            self._require_free_ports(to_start, self._fleet.trees(running, programs))
             with _writing(self._state.folder):
                 self._replace(prepared, to_start, programs)
                 self._supervisor.start([service.name for service in to_start])
@@ -151,12 +156,15 @@ class LocalRuntime:
         }
 
     def invocation(self, service: str, argv: Sequence[str]) -> Invocation:
+        from spokectl.runtime.local.preparation import entry_script
+
         found = self._stack.services[service]
         self._running_trees([service])
         own = self._prepare().environment(found)
         if found.kind is Kind.POSTGRES:
             # As in a container, where every client's default is the server's own socket.
             own |= {"PGHOST": own["SPOKE_RUN_DIR"], "PGPORT": own.get("SPOKE_POSTGRES_PORT", "5432")}
+        own["SPOKE_SERVICE_DIR"] = str(entry_script(self._stack, found.kind).parent)
         terminal = {name: self._environ[name] for name in _TERMINAL if name in self._environ}
         return Invocation(tuple(argv), clean_environment(self._environ) | terminal | own, Path("/"))
 
@@ -170,6 +178,10 @@ class LocalRuntime:
         """The collector's program: as set now, or as it was when the running stack was started."""
         link = self._places.binaries / "otelcol"
         return binaries.collector(self._environ) or (link.resolve() if link.exists() else None)
+
+    def _listens_on(self, service: Service) -> list[Port]:
+        left_out = self.left_out()
+        return [port for port in service.ports if f"{service.name}:{port.target}" not in left_out]
 
     def _supervised(self) -> list[Service]:
         left_out = self.left_out()
@@ -190,10 +202,10 @@ class LocalRuntime:
         # A process that has not written its file yet was started this moment.
         return program is not None and pid == program.pid and digest != prepared.script(service).digest
 
-    def _require_free_ports(self, prepared: "Preparation", services: Iterable[Service], own: Trees) -> None:
+    def _require_free_ports(self, services: Iterable[Service], own: Trees) -> None:
         from spokectl.runtime.local import ports
 
-        wanted = [ports.Wanted(service.name, port) for service in services for port in prepared.listens_on(service)]
+        wanted = [ports.Wanted(service.name, port) for service in services for port in self._listens_on(service)]
         ours = {process.pid for tree in own.values() for process in tree}
         ports.require_free(wanted, ours, stack=self._stack.name)
 
@@ -274,8 +286,6 @@ class LocalRuntime:
         return noted[0] if noted else None
 
     def _say_what_is_missing(self, prepared: "Preparation", notice: Notice) -> None:
-        for name, reason in self.left_out().items():
-            notice(f"{name} is left out: {reason}")
         limited = unenforced_limits(self._stack)
         if limited:
             notice(f"memory limits have no effect in the local runtime: {', '.join(limited)}")
@@ -283,9 +293,6 @@ class LocalRuntime:
             odd = prepared.lost_variables(service)
             if odd:
                 notice(f"{service.name}: a shell cannot export {', '.join(odd)}: no effect in the local runtime")
-            for port in service.ports:
-                if port not in prepared.listens_on(service):
-                    notice(f"{service.name}: nothing listens on {port.published}: this S3 server has no console")
 
     def _require_ports_given_back(self, ran: Iterable[str]) -> None:
         services = [self._stack.services[name] for name in ran if name in self._stack.services]

@@ -91,6 +91,7 @@ def _program(service: Service) -> Mapping[str, object]:
         # One that dies within a second is started again after a growing pause; one that ends well within it is no failure.
         "startsecs": 1 if endless else 0,
         "startretries": _TRIES,
+        "stopsignal": service.stop_signal,
         "stopwaitsecs": max(1, -int(-service.stop_grace_s // 1)),
         # Servers stop their own children in good order; a job's launcher cannot. The last resort reaches all of them.
         "stopasgroup": "true" if service.restart.startswith("on-failure") or service.kind is Kind.JOB else "false",

@@ -1,0 +1,117 @@
+"""File contents in S3, by their hash. boto3 stands between, so that any S3 can take the store's place.
+
+boto3 costs 20 MB of memory and is imported by the first write that stores something. Only whole objects are put and
+asked for: conditional puts and sub-resources are not the same everywhere. Putting an object again is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from spoke_server.errors import unavailable
+from spoke_server.settings import S3Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
+
+PARALLEL = 8
+CONTENT_TYPE = "application/x-protobuf"
+_PAUSE_S = 0.25
+
+
+def object_key(content_hash: str) -> str:
+    """Where the content with this SHA-256 is kept."""
+    return f"proto-files/sha256/{content_hash[:2]}/{content_hash[2:]}"
+
+
+class Blobs:
+    """Puts contents in the store."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(PARALLEL, thread_name_prefix="s3")
+        self._client: S3Client | None = None
+        self._connecting = asyncio.Lock()
+        self.errors = 0
+        self.stored = 0
+
+    async def put_missing(self, contents: Mapping[str, bytes], deadline: float) -> None:
+        """Puts the contents, by SHA-256, that are not there yet; tries again until the deadline (seconds since 1970)."""
+        left = dict(contents)
+        while True:
+            results = await asyncio.gather(*(self._put(key, value) for key, value in left.items()), return_exceptions=True)
+            failed = {key: result for key, result in zip(left, results, strict=True) if isinstance(result, Exception)}
+            if not failed:
+                return
+            self.errors += len(failed)
+            reason = " ".join(str(next(iter(failed.values()))).split())
+            if time.time() + _PAUSE_S >= deadline:
+                raise unavailable("storage_unavailable", f"the object store does not answer: {reason}")
+            logger.warning("object store: %s", reason)
+            left = {key: left[key] for key in failed}
+            await asyncio.sleep(_PAUSE_S)
+
+    async def ping(self) -> None:
+        """Connects to the store's address; its objects are not looked at, which would need boto3."""
+        parts = urlsplit(self._settings.endpoint)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(parts.hostname, port), 1)
+        writer.close()
+
+    def close(self) -> None:
+        """Ends the threads without waiting for a store that does not answer."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _put(self, key: str, value: bytes) -> None:
+        if self._client is None:
+            async with self._connecting:
+                if self._client is None:
+                    loop = asyncio.get_running_loop()
+                    self._client = await loop.run_in_executor(self._threads, _connect, self._settings)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._put_if_missing, self._client, key, value)
+
+    def _put_if_missing(self, client: S3Client, content_hash: str, content: bytes) -> None:
+        from botocore.exceptions import ClientError
+
+        key = object_key(content_hash)
+        try:
+            found = client.head_object(Bucket=self._settings.bucket, Key=key)
+            if found["ContentLength"] == len(content):
+                return
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+        metadata = {"checksum-sha256": content_hash}
+        client.put_object(Bucket=self._settings.bucket, Key=key, Body=content, ContentType=CONTENT_TYPE, Metadata=metadata)
+        self.stored += 1
+
+
+def _connect(settings: S3Settings) -> S3Client:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint or None,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key,
+        aws_secret_access_key=settings.secret_key,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.path_style else "auto"},
+            connect_timeout=1,
+            read_timeout=5,
+            retries={"total_max_attempts": 1},
+            max_pool_connections=PARALLEL,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

@@ -1,0 +1,7 @@
+"""What the tests of this folder share."""
+
+from __future__ import annotations
+
+from tests.integration.server.fixtures import api, module, other, push, stack, three_spokes
+
+__all__ = ["api", "module", "other", "push", "stack", "three_spokes"]

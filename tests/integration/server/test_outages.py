@@ -1,0 +1,346 @@
+"""What clients see while something the server needs is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import psycopg
+import pytest
+
+from tests.integration.server.backends import (
+    HOST,
+    PASSWORD,
+    ObjectStore,
+    PostgresNode,
+    RedisNode,
+    Spoke,
+    free_port,
+    wait_for,
+)
+from tests.integration.server.backends import spoke_environment as environment_of
+from tests.integration.server.fixtures import PROTO, Push, Stack
+from tests.integration.server.load import load
+
+pytestmark = pytest.mark.integration
+
+FILES = [{"path": "a.proto", "content": PROTO}]
+
+
+def test_a_server_starts_without_anything_and_is_ready_when_postgres_comes(stack: Stack) -> None:
+    node = PostgresNode(stack.folder, stack.binaries, "late")
+    node.initialise()
+    lost = RedisNode(stack.folder, "lost")
+    spoke = stack.spoke_with(
+        {**environment_of(node, store=ObjectStore(stack.folder), cache=lost), "SPOKE_RETRY_BUDGET": "500ms"}
+    )
+    spoke.environment["SPOKE_POSTGRES_TIMEOUT"] = "500ms"
+    spoke.begin().wait_until_alive()
+    ready = spoke.health("ready")
+    assert ready.status_code == 503
+    assert {name: state["status"] for name, state in ready.json()["dependencies"].items()} == {
+        "database": "unhealthy",
+        "redis": "unhealthy",
+        "storage": "unhealthy",
+    }
+    with spoke.client() as client:
+        for answer in (client.get("/modules"), client.post("/modules", json={"name": "m"})):
+            assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+        version = client.get("/modules/m/versions/v1.0.0")
+        assert (version.status_code, version.headers["content-type"]) == (503, "text/plain; charset=utf-8")
+        try:
+            node.start()
+            spoke.wait_until_ready()
+            assert spoke.health("ready").json()["status"] == "degraded"
+            assert client.post("/modules", json={"name": "m"}).status_code == 201
+        finally:
+            spoke.stop()
+            node.stop(signal.SIGINT)
+    assert PASSWORD not in spoke.log
+    assert PASSWORD not in ready.text
+
+
+def test_without_redis_reads_are_right_and_its_return_is_noticed(
+    stack: Stack, three_spokes: list[Spoke], module: str, push: Push
+) -> None:
+    for number in range(8):
+        push(module, f"v1.{number}.0", source_info={"branch": "x" * 200})
+
+    def source(spoke: Spoke, number: int) -> str:
+        answer = httpx.get(f"{spoke.url}/modules/{module}/versions/v1.{number}.0", timeout=30)
+        assert answer.status_code == 200
+        assert answer.json()["version"] == f"v1.{number}.0"
+        return answer.headers["x-spoke-cache"]
+
+    assert [source(three_spokes[0], 0), source(three_spokes[0], 0)] == ["miss", "memory"]
+    wait_for(lambda: stack.redis.client().exists(f"version:{module}:v1.0.0"), "the version in Redis")
+    assert 0 < int(str(stack.redis.client().ttl(f"version:{module}:v1.0.0"))) <= 3600
+    assert source(three_spokes[1], 0) == "redis"
+    stack.redis.client().set(f"version:{module}:v1.0.0", b'{"module_name":"wrong"}')
+    assert source(three_spokes[2], 0) == "miss"
+    stack.redis.stop(signal.SIGKILL)
+    started_s = time.monotonic()
+    for number in range(1, 8):
+        assert source(three_spokes[0], number) == "miss"
+    assert time.monotonic() - started_s < 10
+    wait_for(lambda: three_spokes[0].health("ready").json()["status"] == "degraded", "the instance to be degraded")
+    stack.redis.start()
+
+    def redis_is_used() -> bool:
+        push(module, version := f"v2.0.{time.monotonic_ns()}")
+        address = f"/modules/{module}/versions/{version}"
+        httpx.get(three_spokes[0].url + address, timeout=30)
+        return bool(stack.redis.client().exists(f"version:{module}:{version}"))
+
+    wait_for(redis_is_used, "Redis to be used again")
+
+
+def test_a_redis_that_hangs_costs_little(stack: Stack, three_spokes: list[Spoke], module: str, push: Push) -> None:
+    for number in range(30):
+        push(module, f"v1.{number}.0")
+    stack.redis.send(signal.SIGSTOP)
+    try:
+        started_s = time.monotonic()
+        for number in range(30):
+            answer = httpx.get(f"{three_spokes[2].url}/modules/{module}/versions/v1.{number}.0", timeout=30)
+            assert answer.status_code == 200
+        # Without the breaker each of them would wait for its time-out: 4.5 s.
+        assert time.monotonic() - started_s < 3
+    finally:
+        stack.redis.send(signal.SIGCONT)
+
+
+def test_without_the_object_store_reads_and_repeats_go_on(stack: Stack, module: str, push: Push) -> None:
+    push(module, "v1.0.0")
+    spoke = stack.spoke(SPOKE_RETRY_BUDGET="1s").start()
+    stack.store.stop(signal.SIGKILL)
+    try:
+        with spoke.client() as client:
+            assert client.get(f"/modules/{module}/versions/v1.0.0").status_code == 200
+            files = [{"path": "shop/v1/order.proto", "content": PROTO}]
+            same = client.post(f"/modules/{module}/versions", json={"version": "v1.0.0", "files": files})
+            assert same.status_code == 201
+            files[0]["content"] += "// not stored yet\n"
+            refused = client.post(f"/modules/{module}/versions", json={"version": "v1.1.0", "files": files})
+            assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+            assert "retry-after" in refused.headers
+            assert client.get(f"/modules/{module}/versions/v1.1.0").status_code == 404
+            stack.store.start()
+            stored = client.post(f"/modules/{module}/versions", json={"version": "v1.1.0", "files": files})
+            assert stored.status_code == 201
+    finally:
+        if stack.store.process is None or stack.store.process.poll() is not None:
+            stack.store.start()
+        spoke.stop()
+
+
+def test_no_write_fails_while_postgres_restarts(stack: Stack, three_spokes: list[Spoke], module: str) -> None:
+    def write(name: str) -> None:
+        spoke = three_spokes[hash(name) % 3]
+        body = {"version": name, "files": FILES}
+        httpx.post(f"{spoke.url}/modules/{module}/versions", json=body, timeout=60).raise_for_status()
+
+    with load(write) as outcome:
+        outcome.wait_for_more(10)
+        for how in (signal.SIGINT, signal.SIGQUIT):
+            stack.postgres.stop(how)
+            stack.postgres.start()
+            outcome.wait_for_more(10)
+    assert outcome.failed == []
+    stored = {each["version"] for each in httpx.get(f"{three_spokes[0].url}/modules/{module}/versions").json()}
+    assert stored == set(outcome.succeeded)
+
+
+@pytest.fixture
+def pair(stack: Stack) -> Iterator[tuple[PostgresNode, PostgresNode, Spoke]]:
+    primary = PostgresNode(stack.folder, stack.binaries, f"primary-{free_port()}")
+    standby = PostgresNode(stack.folder, stack.binaries, f"standby-{free_port()}")
+    primary.initialise()
+    primary.start()
+    standby.clone(primary)
+    standby.start()
+    environment = environment_of(primary, standby, store=stack.store, cache=stack.redis)
+    spoke = stack.spoke_with({**environment, "SPOKE_L1_CACHE_SIZE": "0"}).start()
+    try:
+        yield primary, standby, spoke
+    finally:
+        spoke.stop()
+        standby.stop(signal.SIGINT)
+        primary.stop(signal.SIGINT)
+
+
+def test_reads_go_on_from_the_standby_and_writes_wait_for_its_promotion(
+    pair: tuple[PostgresNode, PostgresNode, Spoke],
+) -> None:
+    primary, standby, spoke = pair
+
+    def write(name: str) -> None:
+        body = {"version": name, "files": FILES}
+        httpx.post(f"{spoke.url}/modules/m/versions", json=body, timeout=60).raise_for_status()
+
+    with spoke.client() as client:
+        assert client.post("/modules", json={"name": "m"}).status_code == 201
+        assert client.post("/modules/m/versions", json={"version": "v1.0.0", "files": FILES}).status_code == 201
+        flushed = "SELECT pg_current_wal_lsn() = replay_lsn FROM pg_stat_replication"
+        wait_for(lambda: primary.sql(flushed) == [(True,)], "the standby to have everything")
+        with load(write) as outcome:
+            outcome.wait_for_more(5)
+            primary.stop(signal.SIGKILL)
+            for address in ("/modules", "/modules/m", "/modules/m/versions/v1.0.0", "/modules/m/versions/latest"):
+                answer = client.get(address)
+                assert answer.status_code == 200, (address, answer.text)
+            assert spoke.health("ready").status_code == 503
+            standby.sql("SELECT pg_promote()")
+            outcome.wait_for_more(10)
+        assert outcome.failed == []
+        spoke.wait_until_ready()
+
+
+def test_reads_go_on_and_writes_wait_while_the_primary_waits_for_its_standby(
+    pair: tuple[PostgresNode, PostgresNode, Spoke],
+) -> None:
+    primary, standby, spoke = pair
+    with spoke.client() as client:
+        assert client.post("/modules", json={"name": "m"}).status_code == 201
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.sql("SELECT pg_reload_conf()")
+        standby.stop(signal.SIGINT)
+        answers: list[int] = []
+        writers = [
+            threading.Thread(
+                target=lambda n=number: answers.append(
+                    httpx.post(f"{spoke.url}/modules", json={"name": f"waits-{n}"}, timeout=60).status_code
+                )
+            )
+            for number in range(30)
+        ]
+        for writer in writers:
+            writer.start()
+        waiting = "SELECT count(*) > 10 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_for(lambda: primary.sql(waiting) == [(True,)], "writes to wait for the standby")
+        for _ in range(20):
+            started_s = time.monotonic()
+            assert client.get("/modules/m").status_code == 200
+            assert time.monotonic() - started_s < 1.5
+        assert spoke.health("ready").status_code == 200
+        assert answers == []
+        primary.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        primary.sql("SELECT pg_reload_conf()")
+        for writer in writers:
+            writer.join(60)
+        assert answers == [201] * 30
+
+
+def test_a_frozen_primary_is_left_for_the_standby_and_found_again(
+    pair: tuple[PostgresNode, PostgresNode, Spoke],
+) -> None:
+    primary, _, spoke = pair
+    with spoke.client() as client:
+        assert client.post("/modules", json={"name": "m"}).status_code == 201
+        caught_up = "SELECT pg_current_wal_lsn() = replay_lsn FROM pg_stat_replication"
+        wait_for(lambda: primary.sql(caught_up) == [(True,)], "the standby to have everything")
+        backends = [
+            pid
+            for (pid,) in primary.sql(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type <> 'walsender' AND pid <> pg_backend_pid()"
+            )
+        ]
+        assert primary.process is not None
+        frozen = [primary.process.pid, *backends]
+        for pid in frozen:
+            send(pid, signal.SIGSTOP)
+        try:
+            started_s = time.monotonic()
+            assert client.get("/modules/m").status_code == 200
+            assert time.monotonic() - started_s < 9
+        finally:
+            for pid in frozen:
+                send(pid, signal.SIGCONT)
+        spoke.wait_until_ready()
+        assert client.patch("/modules/m", json={"description": "thawed"}).status_code == 200
+
+
+def send(pid: int, number: int) -> None:
+    """Signals a process that may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def test_a_write_older_than_the_retry_budget_is_not_applied(api: httpx.Client, module: str) -> None:
+    late = {"X-Spoke-Received": f"{time.time() - 60:.3f}"}
+    refused = api.patch(f"/modules/{module}", json={"description": "late"}, headers=late)
+    assert (refused.status_code, refused.json()["code"]) == (503, "request_expired")
+    in_time = {"X-Spoke-Received": f"{time.time() - 1:.3f}"}
+    assert api.patch(f"/modules/{module}", json={"description": "in time"}, headers=in_time).status_code == 200
+    bad = api.patch(f"/modules/{module}", json={}, headers={"X-Spoke-Received": "yesterday"})
+    assert (bad.status_code, bad.json()["code"]) == (400, "invalid_header")
+
+
+def test_the_database_itself_refuses_to_commit_a_late_write(stack: Stack, module: str) -> None:
+    address = f"host={HOST} port={stack.postgres.port} user=spoke password={PASSWORD} dbname=postgres"
+    with psycopg.connect(address) as connection:
+        connection.execute("SELECT set_config('spoke.write_deadline', %s, true)", (str(time.time() - 0.01),))
+        connection.execute("UPDATE modules SET description = 'late' WHERE name = %s", (module,))
+        with pytest.raises(psycopg.Error) as refusal:
+            connection.commit()
+    assert refusal.value.sqlstate == "SP001"
+
+
+def test_a_server_frozen_in_a_transaction_does_not_apply_it_after_the_thaw(
+    stack: Stack, api: httpx.Client, module: str
+) -> None:
+    spoke = stack.spoke(SPOKE_RETRY_BUDGET="1500ms").start()
+    answers: list[httpx.Response] = []
+
+    def patch() -> None:
+        answers.append(httpx.patch(f"{spoke.url}/modules/{module}", json={"description": "old"}, timeout=60))
+
+    address = f"host={HOST} port={stack.postgres.port} user=spoke password={PASSWORD} dbname=postgres"
+    with psycopg.connect(address) as connection:
+        connection.execute("SELECT 1 FROM modules WHERE name = %s FOR UPDATE", (module,))
+        thread = threading.Thread(target=patch)
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_for(lambda: stack.postgres.sql(waiting) == [(1,)], "the write to wait for the lock")
+        spoke.send(signal.SIGSTOP)
+        thawed_s = time.time() + 1.6
+        connection.rollback()
+    # A newer write has to wait until PostgreSQL ends the frozen one's idle transaction.
+    newer = api.patch(f"/modules/{module}", json={"description": "new"})
+    assert newer.status_code == 200
+    wait_for(lambda: time.time() > thawed_s, "the deadline of the old write")
+    spoke.send(signal.SIGCONT)
+    thread.join(60)
+    assert answers[0].status_code == 503
+    assert api.get(f"/modules/{module}").json()["description"] == "new"
+    spoke.stop()
+
+
+def test_redis_is_followed_through_a_failover_by_sentinel(stack: Stack) -> None:
+    master, replica, sentinel = (RedisNode(stack.folder, f"{name}-{free_port()}") for name in ("m", "r", "s"))
+    master.start()
+    replica.start(f"replicaof {HOST} {master.port}", "repl-diskless-sync-delay 0")
+    sentinel.start_sentinel(master)
+    environment = environment_of(stack.postgres, store=stack.store, sentinel=sentinel)
+    spoke = stack.spoke_with({**environment, "SPOKE_L1_CACHE_SIZE": "0"}).start()
+    try:
+        with spoke.client() as client:
+            client.post("/modules", json={"name": "sentinel-test"})
+            client.post("/modules/sentinel-test/versions", json={"version": "v1", "files": FILES})
+            address = "/modules/sentinel-test/versions/v1"
+            wait_for(lambda: client.get(address).headers["x-spoke-cache"] == "redis", "hits in Redis")
+            wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", "replication")
+            master.stop(signal.SIGKILL)
+            assert client.get(address).status_code == 200
+            wait_for(lambda: client.get(address).headers["x-spoke-cache"] == "redis", "hits in the new master")
+            assert replica.client().role()[0] in (b"master", "master")
+    finally:
+        spoke.stop()
+        for node in (sentinel, replica, master):
+            node.stop()
