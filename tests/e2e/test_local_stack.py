@@ -210,6 +210,7 @@ def test_a_taken_port_is_refused_with_the_process_that_holds_it_and_nothing_is_l
         assert str(tool.port(6379)) in error["message"]
         assert str(os.getpid()) in error["message"]
     assert processes_of(tool) == []
+    assert json.loads(tool.run("ps", "--json").stdout)["error"]["code"] == "no_stack"
 
 
 def test_of_two_ups_at_the_same_time_one_is_refused_naming_the_other(make_tool: Callable[..., Tool]) -> None:
