@@ -1,5 +1,6 @@
 """The whole stack as native processes: what an operator does with it, and what must hold afterwards."""
 
+import contextlib
 import json
 import os
 import signal
@@ -327,3 +328,33 @@ spokectl down -q
         ["bash", "-c", script], capture_output=True, text=True, env=tool.environment, timeout=COMMAND_TIMEOUT_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_passwords_of_any_characters_work_and_are_seen_nowhere(make_tool: Callable[..., Tool]) -> None:
+    tool = make_tool()
+    names = [
+        "SPOKE_POSTGRES_PASSWORD",
+        "SPOKE_POSTGRES_REPLICATION_PASSWORD",
+        "SPOKE_POSTGRES_OPERATOR_PASSWORD",
+        "SPOKE_REDIS_PASSWORD",
+        "SPOKE_S3_SECRET_KEY",
+    ]
+    canary = "c4nary"
+    tool.ok("config", "set", *(f"{name}={canary}'\"\\ $x%@:/#?&=ü{index}" for index, name in enumerate(names)))
+    words = [sys.executable, "-m", "spokectl", "up", "--port-offset", str(tool.offset)]
+    up = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=tool.environment, cwd="/", text=True)
+    seen: set[str] = set()
+    while up.poll() is None:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                seen.add(" ".join(process.cmdline()))
+    output = up.communicate()[0]
+    assert up.returncode == 0, output
+    tool.ok("modules", "create", "secret", "--description", "kept")
+    assert len(seen) > 20
+    assert [line for line in seen if canary in line] == []
+    for shown in (output, tool.ok("status", "--json"), tool.ok("config", "list", "--json"), tool.ok("logs", "--json")):
+        assert canary not in shown
+    private = [path for path in tool.state.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()]
+    assert private
+    assert [str(path) for path in private if path.stat().st_mode & 0o077] == []
