@@ -15,6 +15,8 @@ from spoke_server.errors import bad_request
 from spoke_server.registry import UNKNOWN_SOURCE, Dependency, File, NewVersion, SourceInfo
 
 _MAX_DEPENDENCIES = 1000
+# What the object store takes within a retry budget; the largest public trees have about 6,000.
+_MAX_FILES = 10_000
 
 
 class NewModule(NamedTuple):
@@ -41,7 +43,10 @@ def parse_version(module: str, body: bytes) -> NewVersion:
     """Reads the body of POST /modules/{name}/versions; the module's name in the address wins over the body's."""
     fields = _object(_json(body))
     version = registry.check_version_name(_text(fields, "version") or "")
-    files = tuple(_file(item, index) for index, item in enumerate(_list(fields, "files")))
+    items = _list(fields, "files")
+    if len(items) > _MAX_FILES:
+        raise bad_request("too_many_files", f"files: a version holds at most {_MAX_FILES} files, got {len(items)}")
+    files = tuple(_file(item, index) for index, item in enumerate(items))
     if not files:
         raise bad_request("no_files", "files: a version holds at least one file")
     registry.check_paths([file.path for file in files])

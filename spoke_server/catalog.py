@@ -15,6 +15,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -24,7 +25,8 @@ from spoke_server.errors import ApiError, module_not_found, version_not_found
 from spoke_server.registry import Dependency, File
 from spoke_server.storage import reads
 from spoke_server.storage.batch import Batch
-from spoke_server.storage.postgres import Connection, Postgres
+from spoke_server.storage.nodes import Connection
+from spoke_server.storage.postgres import Postgres
 from spoke_server.storage.reads import Listed, VersionName
 from spoke_server.storage.shared_cache import SharedCache
 
@@ -68,6 +70,21 @@ class Page(NamedTuple):
 
     body: bytes | AsyncIterator[bytes]
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class ModuleName:
+    """Names a module's answer in the cache. No tuple: those would be equal to the names of versions."""
+
+    module: str
+
+
+@dataclass(frozen=True)
+class FileName:
+    """Names a file's answer in the cache, by the digest of its version."""
+
+    version_digest: str
+    path: str
 
 
 _N = TypeVar("_N")
@@ -132,7 +149,7 @@ class Catalog:
     async def file(self, name: VersionName, path: str) -> Found:
         """One file of a version."""
         found = await (self.latest(name.module) if name.version == "latest" else self.version(name))
-        key = (found.entry.digest, path)
+        key = FileName(found.entry.digest, path)
         entry = self._memory.get(key)
         if entry is None:
             files = json.loads(found.entry.body)["files"]
@@ -204,7 +221,7 @@ class Catalog:
 
     async def module(self, name: str) -> Entry | Streamed:
         """A module with its versions and their files, newest first."""
-        key = ("module", name)
+        key = ModuleName(name)
         entry = self._memory.get(key)
         if entry is not None:
             revision = await self._revisions.get(name)

@@ -119,7 +119,7 @@ class Settings:
             postgres_password=read.text("SPOKE_POSTGRES_PASSWORD", ""),
             postgres_min_connections=read.integer("SPOKE_POSTGRES_MIN_CONNS", 2, 0, 1000),
             postgres_max_connections=read.integer("SPOKE_POSTGRES_MAX_CONNS", 20, 1, 1000),
-            postgres_timeout_s=read.duration_s("SPOKE_POSTGRES_TIMEOUT", "10s"),
+            postgres_timeout_s=read.duration_s("SPOKE_POSTGRES_TIMEOUT", "4s"),
             retry_budget_s=read.duration_s("SPOKE_RETRY_BUDGET", "15s"),
             max_body_bytes=read.integer("SPOKE_MAX_BODY_MIB", 10, 1, 256) << 20,
             cache_enabled=read.boolean("SPOKE_CACHE_ENABLED", True),

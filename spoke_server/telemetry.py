@@ -81,14 +81,11 @@ class Telemetry:
         """Counts an answered request."""
         if not self._enabled:
             return
-        key = (method, route, status)
+        key = (method if method in _METHODS else "OTHER", route, status)
         found = self._requests.get(key)
         if found is None:
-            if method not in _METHODS:
-                self.record_request("OTHER" if method != "OTHER" else "OPTIONS", route, status, duration_s)
-                return
             attributes: dict[str, str | int] = {
-                "http.method": method,
+                "http.method": key[0],
                 "http.route": route,
                 "http.status_code": status,
             }

@@ -1,18 +1,35 @@
 """The front door: what needs no command line parser is answered before one is imported."""
 
+import os
 import sys
 
 
 def main() -> int:
     """Runs the command line in `sys.argv` and gives the exit code."""
+    _open_closed_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
         from spokectl import __version__
 
-        sys.stdout.write(f"spokectl {__version__}\n")
-        return 0
+        try:
+            sys.stdout.write(f"spokectl {__version__}\n")
+            sys.stdout.flush()
+            return 0
+        except OSError:
+            pass  # it is tried again where errors are explained
     from spokectl.cli.app import run
 
     return run(sys.argv[1:])
+
+
+def _open_closed_streams() -> None:
+    """What goes to a closed stdout or stderr (`>&-`) is lost, as it should be; no other file gets their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - a number, for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - as above
 
 
 if __name__ == "__main__":

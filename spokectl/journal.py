@@ -26,12 +26,13 @@ class Journal:
             "actor": _actor(),
             "pid": os.getpid(),
         } | facts
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, (json.dumps(event) + "\n").encode())
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            # A crash or a full disk may have cut the line before short: this one shall not be lost with it.
+            size = file.seek(0, os.SEEK_END)
+            start = b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+            file.write(start + json.dumps(event).encode() + b"\n")
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def operation(self, name: str, **facts: object) -> Iterator[None]:

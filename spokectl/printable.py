@@ -29,5 +29,14 @@ def quoted(text: str, limit: int = 80) -> str:
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether the text came from bytes that are UTF-8: arguments and the environment may hold others."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

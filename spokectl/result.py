@@ -4,7 +4,6 @@ Source of the envelope's idea: `result.py` of pipx and the machine contract of l
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,9 +36,6 @@ class Report(Protocol):
     """Takes what an operation has to say while it runs; it never answers."""
 
     def __call__(self, subject: str, state: str, detail: str = "") -> None: ...
-
-
-Confirm = Callable[[str], bool]
 
 
 def envelope(command: str, result: Result) -> dict[str, Any]:

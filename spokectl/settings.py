@@ -47,6 +47,11 @@ def stack_name(chosen: str | None, environ: Mapping[str, str] = os.environ) -> s
     return name
 
 
+def command_line(stack: str, words: str) -> str:
+    """What to type for `words` to mean this stack: `spokectl up`, or `spokectl up --stack second`."""
+    return f"spokectl {words}" if stack == DEFAULT_STACK else f"spokectl {words} --stack {stack}"
+
+
 @dataclass(frozen=True)
 class StackRecord:
     """What was decided at the stack's first `up` and cannot be asked from anybody later."""
@@ -90,6 +95,11 @@ class StackState:
         return self.folder / "volumes"
 
     @property
+    def doomed_volumes(self) -> Path:
+        """Volumes whose deletion has begun."""
+        return self.folder / "volumes.deleted"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -123,7 +133,7 @@ class StackState:
             raise Refused(
                 "state_damaged",
                 f"{path} cannot be read: {error}",
-                actions=[f"remove it (rm {path}) and run: spokectl up --stack {self.name}"],
+                actions=[f"remove it (rm {path}) and run: {command_line(self.name, 'up')}"],
             ) from error
 
     def write_record(self, record: StackRecord) -> None:

@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from spokectl.errors import UsageError
 from spokectl.interpolation import InterpolationError, interpolate
 from spokectl.model import HealthProbe, Kind, Mount, Port, Service, Setting, Stack
+from spokectl.printable import is_utf8
 from spokectl.settings import write_privately
 from spokectl.units import bytes_of, seconds_of
 
@@ -94,9 +95,17 @@ def load_stack(name: str, files: Sequence[Path], *, shell: Mapping[str, str], en
 
 
 def raw_services(path: Path) -> dict[str, dict[str, Any]]:
-    """The services as they stand in the file: anchors and `<<` resolved, `${…}` not replaced. For writing an override."""
+    """The services as they stand in a file that `load_stack` can read: anchors and `<<` resolved, `${…}` not replaced.
+
+    For writing an override: `environment` and `labels` are mappings, `ports` a list, whatever form the file has them in.
+    """
     services: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)["services"]  # noqa: S506 - a safe loader
-    return services
+    return {name: raw | _in_one_form(raw) for name, raw in services.items()}
+
+
+def _in_one_form(raw: dict[str, Any]) -> dict[str, Any]:
+    pairs = {key: _pairs(raw.get(key) or {}) for key in ("environment", "labels")}
+    return pairs | {"ports": raw.get("ports") or []}
 
 
 def write_override(path: Path, services: Mapping[str, object]) -> None:
@@ -115,6 +124,8 @@ class _Settings:
     def lookup(self, name: str, default: str | None) -> str | None:
         for source, values in self._layers:
             if name in values:
+                if not is_utf8(values[name]):
+                    raise InterpolationError(f"the value of {name} ({source}) is not UTF-8")
                 if default is None and name in self.seen:
                     default = self.seen[name].default
                 self.seen[name] = Setting(name, values[name], default, source)
@@ -146,6 +157,9 @@ def _parse(path: Path, settings: _Settings, marks: Marks, port_settings: dict[st
         raise _error(path, mark.line + 1 if mark else 1, f"not valid YAML: {problem}") from error
     except RecursionError as error:
         raise _error(path, 1, "nested too deeply") from error
+    except ValueError as error:
+        # YAML takes 2026-99-99 for a date.
+        raise _error(path, 1, f"holds a value that is none: {error}") from error
     finally:
         loader.dispose()
     return {key: value for key, value in content.items() if not str(key).startswith("x-")}
@@ -174,6 +188,8 @@ def _visit(
     elif isinstance(node, MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                raise _error(path, key.start_mark.line + 1, "a key must be a single value")
             if key.value in keys and key.value != "<<":
                 raise _error(path, key.start_mark.line + 1, f"the key {key.value!r} stands twice")
             keys.add(str(key.value))
@@ -260,14 +276,15 @@ class _Reader:
             if key not in _SERVICE_KEYS and not str(key).startswith("x-"):
                 self.notice((*place, str(key)), f"{name}: {key!r} is not known here: no effect in the local runtime")
         labels = self._mapping(place, raw, "labels")
+        ports = tuple(self._port(place, index, text) for index, text in enumerate(self._list(place, raw, "ports")))
         return Service(
             name=name,
             kind=self._kind(place, labels),
             first_role=labels.get("spokectl.role", ""),
-            health=self._health(place, labels),
+            health=self._health(place, labels, ports),
             environment=self._mapping(place, raw, "environment"),
             container_name=self._text(place, raw, "container_name") or name,
-            ports=tuple(self._port(place, index, text) for index, text in enumerate(self._list(place, raw, "ports"))),
+            ports=ports,
             mounts=tuple(self._mount(place, item, volumes) for item in self._list(place, raw, "volumes")),
             command=self._words(place, raw),
             restart=self._text(place, raw, "restart") or "no",
@@ -317,7 +334,7 @@ class _Reader:
             problem = f"the label spokectl.kind is {found!r}" if found else "the label spokectl.kind is missing"
             raise self.fail((*place, "labels"), f"{place[-1]}: {problem}: expected one of {expected}") from None
 
-    def _health(self, place: tuple[str, ...], labels: dict[str, str]) -> HealthProbe:
+    def _health(self, place: tuple[str, ...], labels: dict[str, str], ports: Sequence[Port]) -> HealthProbe:
         text = labels.get("spokectl.health", "")
         match = _HEALTH.match(text)
         if match is None or match["protocol"] not in HEALTH_PROTOCOLS or (match["protocol"] != "job" and not match["port"]):
@@ -326,7 +343,11 @@ class _Reader:
                 f"{place[-1]}: the label spokectl.health is {text!r}: expected PROTOCOL:PORT[/PATH], "
                 f"PROTOCOL one of {', '.join(HEALTH_PROTOCOLS)}",
             )
-        return HealthProbe(match["protocol"], int(match["port"] or 0), match["path"] or "")
+        probe = HealthProbe(match["protocol"], int(match["port"] or 0), match["path"] or "")
+        if probe.port and probe.port not in {port.target for port in ports}:
+            problem = f"the label spokectl.health names the port {probe.port}, which is not published"
+            raise self.fail((*place, "labels"), f"{place[-1]}: {problem}: list it under `ports`")
+        return probe
 
     def _port(self, place: tuple[str, ...], index: int, text: Any) -> Port:
         here = (*place, "ports", str(index))

@@ -55,15 +55,13 @@ class ProtobufChecker:
         pushed = [file for file in files if file.path.endswith(".proto")]
         if not pushed:
             return
-        async with self._turn:
-            self._stop_timer()
-            folder = await asyncio.to_thread(_write, pushed, list(dependencies))
-            try:
-                outputs = await self._ask(Path(folder.name), pushed, deadline)
-            finally:
-                await asyncio.to_thread(folder.cleanup)
-                self._idle_timer = asyncio.get_running_loop().call_later(self._idle_s, self._end_worker)
-        _judge(outputs, str(Path(folder.name, "pushed")))
+        try:
+            # Waiting for one's turn counts too: others may push what takes long.
+            async with asyncio.timeout(max(0.1, deadline - time.time())), self._turn:
+                outputs, folder = await self._check_in_turn(pushed, list(dependencies))
+        except TimeoutError:
+            raise unavailable("check_timeout", "checking the Protobuf files took longer than the request may") from None
+        _judge(outputs, str(folder / "pushed"))
 
     async def close(self) -> None:
         """Ends the worker."""
@@ -72,25 +70,34 @@ class ProtobufChecker:
         if self._ending:
             await asyncio.wait(set(self._ending))
 
-    async def _ask(self, folder: Path, pushed: list[File], deadline: float) -> list[str]:
+    async def _check_in_turn(self, pushed: list[File], dependencies: list[File]) -> tuple[list[str], Path]:
+        self._stop_timer()
+        folder = await asyncio.to_thread(_write, pushed, dependencies)
+        try:
+            return await self._ask(Path(folder.name), pushed), Path(folder.name)
+        finally:
+            await asyncio.to_thread(folder.cleanup)
+            self._idle_timer = asyncio.get_running_loop().call_later(self._idle_s, self._end_worker)
+
+    async def _ask(self, folder: Path, pushed: list[File]) -> list[str]:
         paths = [str(folder / "pushed" / file.path) for file in pushed]
         request = {"includes": [str(folder / "pushed"), str(folder / "dependencies")], "paths": paths}
         line = json.dumps(request).encode() + b"\n"
         try:
-            async with asyncio.timeout(max(0.1, deadline - time.time())):
-                try:
-                    return await self._exchange(line)
-                except WorkerDied as death:
-                    if death.returncode == -signal.SIGXCPU:
-                        raise
-                    # Somebody else may have ended it: only an input that does it twice is to blame.
-                    return await self._exchange(line)
-        except TimeoutError:
-            self._end_worker()
-            raise unavailable("check_timeout", "checking the Protobuf files took longer than the request may") from None
+            try:
+                return await self._exchange(line)
+            except WorkerDied as death:
+                if death.returncode == -signal.SIGXCPU:
+                    raise
+                # Somebody else may have ended it: only an input that does it twice is to blame.
+                return await self._exchange(line)
         except WorkerDied as death:
             raise _too_much(death) from death
+        except ValueError:
+            self._end_worker()
+            raise bad_request("invalid_proto", "protoc finds more wrong with these files than can be told") from None
         except asyncio.CancelledError:
+            # Its answer must not be taken for the one to the next question.
             self._end_worker()
             raise
 

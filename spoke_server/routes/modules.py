@@ -25,7 +25,8 @@ async def create_module(request: Request) -> ASGIApp:
     server = services(request)
     deadline = requests.deadline(request, server.settings)
     new = body.parse_module(await requests.read_body(request, server.settings))
-    return Response(await server.publisher.create_module(new, deadline), 201, media_type=answers.JSON)
+    module = await requests.carry_out(request, server.publisher.create_module(new, deadline))
+    return Response(module, 201, media_type=answers.JSON)
 
 
 async def get_module(request: Request) -> ASGIApp:
@@ -43,7 +44,8 @@ async def put_module(request: Request) -> ASGIApp:
     deadline = requests.deadline(request, server.settings)
     name = check_module_name(request.path_params["module"])
     description = body.parse_description(await requests.read_body(request, server.settings))
-    module, created = await server.publisher.put_module(name, description or "", deadline)
+    write = server.publisher.put_module(name, description or "", deadline)
+    module, created = await requests.carry_out(request, write)
     return Response(module, 201 if created else 200, media_type=answers.JSON)
 
 
@@ -53,7 +55,8 @@ async def patch_module(request: Request) -> ASGIApp:
     deadline = requests.deadline(request, server.settings)
     _refuse_unknown_name(name)
     description = body.parse_description(await requests.read_body(request, server.settings))
-    return Response(await server.publisher.patch_module(name, description, deadline), media_type=answers.JSON)
+    module = await requests.carry_out(request, server.publisher.patch_module(name, description, deadline))
+    return Response(module, media_type=answers.JSON)
 
 
 async def delete_module(request: Request) -> ASGIApp:
@@ -62,7 +65,7 @@ async def delete_module(request: Request) -> ASGIApp:
     deadline = requests.deadline(request, server.settings)
     _refuse_unknown_name(name)
     permanent = requests.flag(request.query_params, "permanent")
-    await server.publisher.delete_module(name, deadline, permanent=permanent)
+    await requests.carry_out(request, server.publisher.delete_module(name, deadline, permanent=permanent))
     return Response(status_code=204)
 
 

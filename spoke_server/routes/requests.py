@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import re
 import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
@@ -14,6 +16,7 @@ from spoke_server.errors import ApiError, bad_request
 from spoke_server.settings import Settings
 
 MAX_LIMIT = 1000
+T = TypeVar("T")
 _FLAGS = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
@@ -39,6 +42,29 @@ async def read_body(request: Request, settings: Settings) -> bytes:
     except ClientDisconnect:
         raise ApiError(400, "incomplete_body", "the body ended before its announced length") from None
     return b"".join(chunks)
+
+
+async def carry_out(request: Request, write: Coroutine[Any, Any, T]) -> T:
+    """Carries a write out, as long as its client waits for it.
+
+    The load balancer hangs up on a try that takes long and asks the next instance. A try that went on could be applied
+    after what the client did next.
+    """
+    work, gone = asyncio.create_task(write), asyncio.create_task(_until_gone(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise ApiError(499, "client_gone", "the client went away before the answer")
+    finally:
+        work.cancel()
+        gone.cancel()
+        await asyncio.wait({work, gone})
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _discard(request: Request, limit: int) -> None:

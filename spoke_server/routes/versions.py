@@ -28,7 +28,7 @@ async def push_version(request: Request) -> ASGIApp:
     deadline = requests.deadline(request, server.settings)
     name = _module(request)
     new = body.parse_version(name, await requests.read_body(request, server.settings))
-    stored = await server.publisher.push(new, deadline)
+    stored = await requests.carry_out(request, server.publisher.push(new, deadline))
     return Response(stored.body, 201, {"etag": f'"{stored.digest}"'}, answers.JSON)
 
 
@@ -50,7 +50,7 @@ async def delete_version(request: Request) -> ASGIApp:
     deadline = requests.deadline(request, server.settings)
     name = _version(request, allow_latest=False)
     permanent = requests.flag(request.query_params, "permanent")
-    await server.publisher.delete_version(name, deadline, permanent=permanent)
+    await requests.carry_out(request, server.publisher.delete_version(name, deadline, permanent=permanent))
     return Response(status_code=204)
 
 

@@ -47,7 +47,12 @@ class Blobs:
         """Puts the contents, by SHA-256, that are not there yet; tries again until the deadline (seconds since 1970)."""
         left = dict(contents)
         while True:
-            results = await asyncio.gather(*(self._put(key, value) for key, value in left.items()), return_exceptions=True)
+            try:
+                async with asyncio.timeout(deadline - time.time()):
+                    results = await asyncio.gather(*(self._put(*item) for item in left.items()), return_exceptions=True)
+            except TimeoutError:
+                self.errors += 1
+                raise unavailable("storage_unavailable", "the object store did not take the files in time") from None
             failed = {key: result for key, result in zip(left, results, strict=True) if isinstance(result, Exception)}
             if not failed:
                 return

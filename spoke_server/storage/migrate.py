@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from importlib import resources
@@ -13,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 # Any number that nobody else takes an advisory lock on.
 _LOCK = 5_309_420_117
+# A node may freeze just when it has been connected to.
+_LOOK_TIMEOUT_S = 5
+_APPLY_TIMEOUT_S = 60
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -39,9 +43,10 @@ async def migrate(connection: psycopg.AsyncConnection[Any]) -> None:
     Migrations that only a newer server knows are left alone, so that instances can be upgraded one by one.
     """
     wanted = migrations()
-    if await _applied(connection) >= {number for number, _, _ in wanted}:
-        return
-    async with connection.transaction():
+    async with asyncio.timeout(_LOOK_TIMEOUT_S):
+        if await _applied(connection) >= {number for number, _, _ in wanted}:
+            return
+    async with asyncio.timeout(_APPLY_TIMEOUT_S), connection.transaction():
         await connection.execute("SET LOCAL lock_timeout = '30s'")
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await connection.execute(_CREATE)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from spoke_server import wire
 from spoke_server.errors import conflict, module_not_found
-from spoke_server.storage.postgres import Connection, TryAgain
+from spoke_server.storage.nodes import Connection
+from spoke_server.storage.postgres import TryAgain
 
 TOUCH = "UPDATE modules SET revision = gen_random_uuid() WHERE id = %s"
 

@@ -18,25 +18,26 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from spoke_server.errors import ApiError, unavailable
 from spoke_server.settings import Settings
 from spoke_server.storage.migrate import migrate
+from spoke_server.storage.nodes import Connection, NobodyAnswers, Node, candidates, find, hang_up, in_few_words
 
 logger = logging.getLogger(__name__)
 
-Connection: TypeAlias = psycopg.AsyncConnection[Any]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Connection], Awaitable[T]]
 
-CONNECT_TIMEOUT_S = 2
 READ_ATTEMPT_S = 2.0
 # Longer than the 5 s after which the primary stops waiting for a lost standby, so that such a COMMIT still ends well.
 WRITE_ATTEMPT_S = 7.0
+# An attempt that had less time than this does not mean that the node is lost.
+BLAMED_AFTER_S = 1.0
 PAUSE_S = 0.1
+LOG_EVERY_S = 5.0
 STANDBY_CONNECTIONS = 5
 
 LATE_WRITE = "SP001"
@@ -78,7 +79,7 @@ def is_node_trouble(error: BaseException) -> bool:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed when it is run again."""
-    if isinstance(error, TryAgain | PoolTimeout | PoolClosed | TooManyRequests):
+    if isinstance(error, TryAgain | NobodyAnswers | PoolTimeout | PoolClosed | TooManyRequests):
         return True
     if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_TRY_AGAIN):
         return True
@@ -90,7 +91,7 @@ class Postgres:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._candidates = _candidates(settings)
+        self._nodes = candidates(settings)
         self._primary: Primary | None = None
         self._standby: Pool | None = None
         self._finding_standby = asyncio.Lock()
@@ -98,7 +99,8 @@ class Postgres:
         self._look = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
-        self.last_error = "not connected yet"
+        self.last_error = "not connected to PostgreSQL yet"
+        self._logged, self._log_again_s = "", 0.0
         self.retries = 0
         self.primary_changes = 0
 
@@ -133,23 +135,30 @@ class Postgres:
             task.cancel()
 
     async def ping(self) -> None:
-        """Asks the primary for an answer; raises what went wrong."""
-        if self._primary is None:
+        """Asks the primary for an answer; raises what went wrong, and has the primary looked for if it is lost."""
+        if (primary := self._primary) is None:
             raise unavailable("database_unavailable", self.last_error)
-        await self._attempt(self._primary.reads, _select_one, READ_ATTEMPT_S)
+        try:
+            await self._attempt(primary.reads, _select_one, READ_ATTEMPT_S)
+        except Exception as error:  # noqa: BLE001 - sorted in one place
+            self._after_failure(primary, error)
+            raise unavailable("database_unavailable", in_few_words(error)) from None
 
     async def read(self, work: Work[T]) -> T:
         """Runs a read on the primary, or while there is none on a standby that has replayed all it received."""
-        deadline = time.monotonic() + self._settings.postgres_timeout_s
-        while True:
-            if (primary := self._primary) is not None:
-                try:
-                    return await self._attempt(primary.reads, work, READ_ATTEMPT_S)
-                except Exception as error:  # noqa: BLE001 - sorted in one place
-                    self._after_failure(primary, error)
-            elif (result := await self._read_from_standby(work)) is not None:
-                return result[0]
-            await self._pause(deadline - time.monotonic())
+        try:
+            async with asyncio.timeout(self._settings.postgres_timeout_s):
+                while True:
+                    if (primary := self._primary) is not None:
+                        try:
+                            return await self._attempt(primary.reads, work, READ_ATTEMPT_S)
+                        except Exception as error:  # noqa: BLE001 - sorted in one place
+                            self._after_failure(primary, error)
+                    elif (result := await self._read_from_standby(work)) is not None:
+                        return result[0]
+                    await self._pause(PAUSE_S)
+        except TimeoutError:
+            raise self._out_of_time() from None
 
     async def on_primary(self, deadline: float, work: Work[T]) -> T:
         """Runs a read on the primary, again until the deadline (seconds since 1970) when the primary is lost."""
@@ -195,39 +204,50 @@ class Postgres:
     async def _pause(self, remaining_s: float) -> None:
         """Waits for the primary or a moment; raises when no time is left."""
         if remaining_s <= 0:
-            raise unavailable("database_unavailable", f"no PostgreSQL primary answers: {self.last_error}")
+            raise self._out_of_time()
         if self._primary is not None:
             await asyncio.sleep(min(PAUSE_S / 5, remaining_s))
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._primary_found.wait(), min(PAUSE_S, remaining_s))
 
+    def _out_of_time(self) -> ApiError:
+        reason = self.last_error if self._primary is None else "PostgreSQL did not finish in time"
+        return unavailable("database_unavailable", reason)
+
     async def _attempt(self, pool: Pool, work: Work[T], timeout_s: float) -> T:
         begun_s: float | None = None
+        in_use: Connection | None = None
 
         async def run() -> T:
-            nonlocal begun_s
+            nonlocal begun_s, in_use
             async with pool.connection(timeout=timeout_s) as connection:
-                begun_s = time.monotonic()
-                return await work(connection)
+                begun_s, in_use = time.monotonic(), connection
+                try:
+                    return await work(connection)
+                finally:
+                    in_use = None
 
         task = asyncio.create_task(run())
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout_s)
         except asyncio.CancelledError:
-            self._abandon(task)
+            self._abandon(task, in_use)
             raise
         if done:
             return task.result()
-        self._abandon(task)
-        if begun_s is None or time.monotonic() - begun_s < timeout_s / 2:
-            # It mostly waited for a connection: too much is going on, which says nothing against the node.
-            raise PoolTimeout(f"no connection was free within {timeout_s:.1f} s")
+        self._abandon(task, in_use)
+        if begun_s is None or time.monotonic() - begun_s < max(timeout_s / 2, BLAMED_AFTER_S):
+            # It mostly waited for a connection, or had hardly any time: that says nothing against the node.
+            raise PoolTimeout(f"not done within {timeout_s:.1f} s")
         raise AttemptTimeout(f"no answer within {timeout_s:.1f} s")
 
-    def _abandon(self, task: asyncio.Task[Any]) -> None:
-        """Cancels the task without waiting: psycopg first tries to cancel the query on a node that may be frozen."""
-        task.cancel()
+    def _abandon(self, task: asyncio.Task[Any], connection: Connection | None) -> None:
+        """Ends an attempt without waiting for its end: its node may be frozen."""
+        if connection is None:
+            task.cancel()
+        else:
+            hang_up(connection)
         self._keep(task)
 
     def _keep(self, task: asyncio.Task[Any]) -> None:
@@ -242,8 +262,8 @@ class Postgres:
     def _lose(self, primary: Primary, error: BaseException) -> None:
         """Drops the primary's pools, unless another has taken its place already."""
         if self._primary is primary:
-            self.last_error = _one_line(error)
-            logger.warning("lost the PostgreSQL primary: %s", self.last_error)
+            self.last_error = f"lost the PostgreSQL primary: {in_few_words(error)}"
+            logger.warning("%s", self.last_error)
             self._primary = None
             self._primary_found.clear()
             for pool in primary:
@@ -260,60 +280,40 @@ class Postgres:
                 await asyncio.sleep(PAUSE_S)
 
     async def _primary_is_usable(self) -> bool:
-        primary = self._primary
         try:
-            conninfo, connection = await self._find("read-write")
+            node, connection = await find(self._nodes, "read-write")
             async with connection:
                 await migrate(connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
-            reason = _one_line(error)
-            if primary is not None:
-                self._lose(primary, error)
-            elif reason != self.last_error:
-                logger.warning("no PostgreSQL primary: %s", reason)
-            self.last_error = reason
+            if self._primary is not None:
+                self._lose(self._primary, error)
+            reason = str(error) if isinstance(error, NobodyAnswers) else in_few_words(error)
+            self.last_error = f"no PostgreSQL primary answers ({reason})"
+            self._log_at_times(self.last_error)
             return False
         if self._primary is None:
             least, most = self._settings.postgres_min_connections, self._settings.postgres_max_connections
             for_reads = max(1, most // 4)
             self._primary = Primary(
-                await self._open(conninfo, least - least // 2, max(1, most - for_reads)),
-                await self._open(conninfo, least // 2, for_reads),
+                await self._open(node, least - least // 2, max(1, most - for_reads)),
+                await self._open(node, least // 2, for_reads),
             )
             self._primary_found.set()
             self.primary_changes += 1
-            address = conninfo_to_dict(conninfo)
-            logger.info("PostgreSQL primary is %s:%s", address.get("host"), address.get("port"))
+            self._logged = ""
+            logger.info("PostgreSQL primary is %s", node.address)
         return True
 
-    async def _find(self, role: str) -> tuple[str, Connection]:
-        """Connects to all hosts at once; the first that has the role wins (libpq's target_session_attrs)."""
-        pending = {
-            asyncio.create_task(
-                psycopg.AsyncConnection.connect(f"{info} target_session_attrs={role}", autocommit=True)
-            ): info
-            for info in self._candidates
-        }
-        hosts = dict(pending)
-        errors: list[str] = []
-        waiting = set(pending)
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if (error := task.exception()) is None:
-                        del pending[task]
-                        return hosts[task], task.result()
-                    errors.append(_one_line(error))
-        finally:
-            for task in pending:
-                task.add_done_callback(_close_unwanted)
-                task.cancel()
-        raise psycopg.OperationalError("; ".join(dict.fromkeys(errors)))
+    def _log_at_times(self, reason: str) -> None:
+        """Logs a new reason, but not each that passes by while nodes stop and start."""
+        now_s = time.monotonic()
+        if reason != self._logged and (not self._logged or now_s >= self._log_again_s):
+            logger.warning("%s", reason)
+            self._logged, self._log_again_s = reason, now_s + LOG_EVERY_S
 
-    async def _open(self, conninfo: str, min_size: int, max_size: int) -> Pool:
+    async def _open(self, node: Node, min_size: int, max_size: int) -> Pool:
         pool: Pool = AsyncConnectionPool(
-            conninfo,
+            node.conninfo,
             kwargs={"autocommit": True},
             min_size=min(min_size, max_size),
             max_size=max_size,
@@ -341,9 +341,9 @@ class Postgres:
         try:
             async with self._finding_standby:
                 if (pool := self._standby) is None:
-                    conninfo, connection = await self._find("standby")
+                    node, connection = await find(self._nodes, "standby")
                     await connection.close()
-                    pool = self._standby = await self._open(conninfo, 0, STANDBY_CONNECTIONS)
+                    pool = self._standby = await self._open(node, 0, STANDBY_CONNECTIONS)
             return (await self._attempt(pool, caught_up, READ_ATTEMPT_S),)
         except Exception as error:
             if not isinstance(error, NoStandby) and not is_transient(error):
@@ -354,38 +354,5 @@ class Postgres:
             return None
 
 
-def _candidates(settings: Settings) -> list[str]:
-    """One connection string a host of the URL."""
-    try:
-        given = conninfo_to_dict(settings.postgres_url)
-    except psycopg.ProgrammingError as error:
-        raise ValueError(f"SPOKE_POSTGRES_URL: {_one_line(error)}") from None
-    hosts = str(given.pop("host", "localhost")).split(",")
-    ports = str(given.pop("port", "5432")).split(",")
-    ports = ports * len(hosts) if len(ports) == 1 else ports
-    given.pop("target_session_attrs", None)
-    if settings.postgres_password:
-        given["password"] = settings.postgres_password
-    # A client that stops in the middle of a transaction must not keep its locks.
-    limits = "-c idle_in_transaction_session_timeout=5s -c lock_timeout=5s"
-    given["options"] = f"{given.get('options', '')} {limits}".strip()
-    given.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
-    given.setdefault("application_name", settings.node)
-    # A peer whose network is cut is noticed within seconds, not after the kernel's quarter of an hour.
-    network = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
-    given.update({key: value for key, value in network.items() if key not in given})
-    return [make_conninfo("", **given, host=host, port=port) for host, port in zip(hosts, ports, strict=True)]
-
-
 async def _select_one(connection: Connection) -> None:
     await connection.execute("SELECT 1")
-
-
-def _close_unwanted(task: asyncio.Task[Connection]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result().pgconn.finish()
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from spoke_server.errors import ApiError, bad_request
+from spoke_server.registry import is_module_name
 from spoke_server.storage.modules import fetch_all, fetch_one
-from spoke_server.storage.postgres import Connection
+from spoke_server.storage.nodes import Connection
 from spoke_server.storage.versions import Stored
 
 
@@ -178,7 +179,7 @@ def encode_cursor(*parts: object) -> str:
 def decode_name(cursor: str) -> str:
     """The name after which a page of modules begins."""
     match _decode(cursor):
-        case [str(name)]:
+        case [str(name)] if is_module_name(name):
             return name
     raise _no_cursor()
 
@@ -186,12 +187,11 @@ def decode_name(cursor: str) -> str:
 def decode_place(cursor: str) -> tuple[dt.datetime, int]:
     """The place after which a page of versions begins."""
     match _decode(cursor):
-        case [str(moment), int(last_id)] if abs(last_id) < 1 << 63:
+        case [str(moment), int(last_id)] if 0 < last_id < 1 << 63:
             try:
-                parsed = dt.datetime.fromisoformat(moment)
-            except ValueError:
+                return dt.datetime.fromisoformat(moment).astimezone(dt.UTC), last_id
+            except (ValueError, OverflowError):
                 raise _no_cursor() from None
-            return parsed.replace(tzinfo=parsed.tzinfo or dt.UTC), last_id
     raise _no_cursor()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from spoke_server.cache import Breaker
@@ -45,6 +45,8 @@ class SharedCache:
         self._enabled = enabled and settings.configured
         self.breaker = breaker or Breaker()
         self._client: Redis | None = None
+        # More at once than there are connections would count as trouble of Redis.
+        self._slots = asyncio.Semaphore(settings.pool_size)
         self._connecting: asyncio.Task[None] | None = None
         self.errors = 0
         self.last_error = "not connected yet"
@@ -57,17 +59,17 @@ class SharedCache:
         client = self._ready_client()
         if client is None:
             return None
-        return cast("bytes | None", await self._guarded(client, client.get(cache_key(module, version))))
+        return cast("bytes | None", await self._guarded(client, lambda: client.get(cache_key(module, version))))
 
     async def put(self, module: str, version: str, body: bytes) -> None:
         """Keeps the bytes for an hour."""
         if len(body) <= MAX_VALUE_BYTES and (client := self._ready_client()) is not None:
-            await self._guarded(client, client.set(cache_key(module, version), body, ex=TIME_TO_LIVE_S))
+            await self._guarded(client, lambda: client.set(cache_key(module, version), body, ex=TIME_TO_LIVE_S))
 
     async def forget(self, *versions: tuple[str, str]) -> None:
         """Deletes what is kept for these versions."""
         if versions and (client := self._ready_client()) is not None:
-            await self._guarded(client, client.delete(*(cache_key(*version) for version in versions)))
+            await self._guarded(client, lambda: client.delete(*(cache_key(*version) for version in versions)))
 
     async def ping(self) -> None:
         """Asks Redis for an answer; raises what went wrong."""
@@ -96,17 +98,21 @@ class SharedCache:
             self._connecting = asyncio.create_task(self._connect())
         return self._client
 
-    async def _guarded(self, client: Redis, operation: Awaitable[T]) -> T | None:
-        try:
-            async with asyncio.timeout(OPERATION_TIMEOUT_S):
-                result = await operation
-        except Exception as error:  # noqa: BLE001 - any trouble is a miss
-            self._failed(error)
-            if self._client is client and (self.breaker.is_open or type(error).__name__ == "ReadOnlyError"):
-                # It may be another node's turn: ask the Sentinels again.
-                self._client = None
-                await _close_quietly(client)
-            return None
+    async def _guarded(self, client: Redis, operate: Callable[[], Awaitable[T]]) -> T | None:
+        async with self._slots:
+            if client is not self._client:
+                # It was given up while this operation waited for a connection.
+                return None
+            try:
+                async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                    result = await operate()
+            except Exception as error:  # noqa: BLE001 - any trouble is a miss
+                self._failed(error)
+                if self._client is client and (self.breaker.is_open or type(error).__name__ == "ReadOnlyError"):
+                    # It may be another node's turn: ask the Sentinels again.
+                    self._client = None
+                    await _close_quietly(client)
+                return None
         self.breaker.succeeded()
         return result
 

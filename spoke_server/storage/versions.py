@@ -10,7 +10,7 @@ from spoke_server.errors import conflict, module_not_found, version_not_found
 from spoke_server.registry import Dependency, NewVersion, version_sort_key
 from spoke_server.storage.blobs import object_key
 from spoke_server.storage.modules import TOUCH, fetch_one, lock
-from spoke_server.storage.postgres import Connection
+from spoke_server.storage.nodes import Connection
 
 _NEW_FILES = """
 INSERT INTO proto_files (version_id, file_path, content_hash, object_key, file_size)

@@ -14,10 +14,11 @@ import click
 import typer.main
 
 from spokectl import __version__
-from spokectl.cli.command import error_lines, started_command, unknown
+from spokectl.cli.command import error_lines, started_command, started_stack, unknown
 from spokectl.errors import ExitCode, Failed, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
+from spokectl.settings import command_line
 
 
 class Entry(NamedTuple):
@@ -101,33 +102,64 @@ def root() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; every expected failure has become a message by then."""
-    json = "--json" in argv
-    words = " ".join(_command_words(argv))
-    for stream in (sys.stdout, sys.stderr):
-        # A stream that cannot show a character shows its escape: output is never lost to a locale.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     try:
+        return _run(argv)
+    except BrokenPipeError:
+        return ExitCode.FAILED  # the reader went away (`| head`)
+    except OSError as error:
+        # Not even the envelope of the error could be written.
+        click.echo(error_lines(_system(error).message, ())[0], err=True)
+        return ExitCode.FAILED
+    finally:
+        _end_output()
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            # A stream that cannot show a character shows its escape: output is never lost to a locale.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         code = root.main(args=list(argv), prog_name="spokectl", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.OK
-    except SpokectlError as error:
-        return _fail(error, words, json=json)
-    except click.UsageError as error:
-        return _fail(_usage(error), words, json=json)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _fail(_interrupted(), words, json=json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
     except BrokenPipeError:
-        # The reader went away (`| head`): the rest of the output has no destination, also at interpreter exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
-    except OSError as error:
-        return _fail(_system(error), words, json=json)
-    except Exception as error:
-        if os.environ.get("SPOKECTL_DEBUG"):
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("SPOKECTL_DEBUG") and not isinstance(error, _EXPECTED):
             raise
-        return _fail(_defect(error), words, json=json)
+        # Behind `--` stand the words of another program.
+        own = argv[: argv.index("--")] if "--" in argv else argv
+        return _fail(_explained(error), _command_word(own), json="--json" in own)
+
+
+def _end_output() -> None:
+    """What stdout does not take has no destination: nor has it at the interpreter's exit, which would complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_EXPECTED = (SpokectlError, click.ClickException, click.Abort, KeyboardInterrupt, OSError)
+
+
+def _explained(error: BaseException) -> SpokectlError:
+    match error:
+        case SpokectlError():
+            return error
+        case click.UsageError():
+            return _usage(error)
+        case click.Abort() | KeyboardInterrupt():
+            return _interrupted()
+        case OSError():
+            return _system(error)
+        case _:
+            return _defect(error)
 
 
 def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
@@ -140,10 +172,9 @@ def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
     return error.exit_code
 
 
-def _command_words(argv: Sequence[str]) -> list[str]:
+def _command_word(argv: Sequence[str]) -> str:
     """The command that was meant, for the envelope of an error that came before it could start."""
-    first = next((word for word in argv if word in COMMANDS), "")
-    return [first] if first else []
+    return next((word for word in argv if word in COMMANDS), "")
 
 
 def _usage(error: click.UsageError) -> UsageError:
@@ -157,7 +188,11 @@ class _Interrupted(SpokectlError):
 
 
 def _interrupted() -> SpokectlError:
-    return _Interrupted("interrupted", "interrupted; the next command shows how far it came", actions=["spokectl status"])
+    return _Interrupted(
+        "interrupted",
+        "interrupted; the next command shows how far it came",
+        actions=[command_line(started_stack(), "status")],
+    )
 
 
 def _system(error: OSError) -> SpokectlError:
@@ -165,7 +200,7 @@ def _system(error: OSError) -> SpokectlError:
     return SpokectlError("system_error", f"the system refused: {error.strerror or error}{where}")
 
 
-def _defect(error: Exception) -> SpokectlError:
+def _defect(error: BaseException) -> SpokectlError:
     return Failed(
         "internal_error",
         f"a defect of spokectl: {type(error).__name__}: {error}",

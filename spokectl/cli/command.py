@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from spokectl.errors import ExitCode, UsageError
 from spokectl.printable import printable
 from spokectl.result import Result, dumps, envelope
-from spokectl.settings import stack_name
+from spokectl.settings import DEFAULT_STACK, stack_name
 from spokectl.units import seconds_of
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -63,6 +63,12 @@ def started_command() -> str:
     """The command that runs or ran, empty when none has come so far."""
     call = _call.get(None)
     return call.command if call else ""
+
+
+def started_stack() -> str:
+    """The stack of the command that runs or ran, the default one when none has come so far."""
+    call = _call.get(None)
+    return call.stack if call else DEFAULT_STACK
 
 
 class Duration(click.ParamType[float]):

@@ -8,9 +8,9 @@ import typer
 from spokectl.cli.command import Answer, Command, current_call, noun
 from spokectl.operations import settings
 from spokectl.printable import printable
+from spokectl.settings import command_line
 
 app = noun("The settings of the stack: every ${NAME} in its file.")
-_NEXT = "It holds from the next: spokectl up"
 
 
 @app.command("list", cls=Command)
@@ -41,14 +41,18 @@ def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...")]) -
       spokectl config set SPOKE_LOG_LEVEL=debug SPOKE_REDIS_POOL_SIZE=20
     """
     call = current_call()
-    return Answer(settings.keep(call.stack, call.file, pairs), notes=[_NEXT])
+    return Answer(settings.keep(call.stack, call.file, pairs), notes=[_next(call.stack)])
 
 
 @app.command("unset", cls=Command)
 def forget(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> Answer:
     """Go back to the stack file's defaults."""
     call = current_call()
-    return Answer(settings.forget(call.stack, call.file, names), notes=[_NEXT])
+    return Answer(settings.forget(call.stack, call.file, names), notes=[_next(call.stack)])
+
+
+def _next(stack: str) -> str:
+    return f"It holds from the next: {command_line(stack, 'up')}"
 
 
 def _print_value(setting: Any) -> None:

@@ -1,12 +1,12 @@
 """`up` and `down`."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Duration, current_call
-from spokectl.errors import ConfirmationRequired
+from spokectl.cli.confirmation import confirm
+from spokectl.settings import command_line
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -45,7 +45,7 @@ def up(
     return Answer(
         result,
         text=lambda data: print_endpoints(data.endpoints),
-        notes=access_notes(result.data.endpoints, result.data.elapsed_s) if result.error is None else (),
+        notes=access_notes(call.stack, result.data.endpoints, result.data.elapsed_s) if result.error is None else (),
     )
 
 
@@ -65,24 +65,13 @@ def down(
     from spokectl.output.stack import progress
 
     call = current_call()
-    if volumes and not yes:
-        _ask_for_name(call.stack)
+    if volumes:
+        confirm(f"Delete all data of the stack {call.stack}", call.stack, type_name=True, yes=yes)
     with progress([], silent=call.json or call.quiet) as report:
         result = take_down(call.stack, call.file, volumes=volumes, report=report)
+    # Compose's `down -v` deletes volumes; here nothing that is deleted hides behind one letter.
+    hints = ["-v means --verbose: data is deleted by --volumes."] if call.verbose and not volumes else []
     if not result.data["was_up"]:
-        return Answer(result, notes=[f"The stack {call.stack} was never brought up: there is nothing to stop."])
-    kept = "its data is deleted" if volumes else "its data is kept (spokectl up brings it back)"
-    return Answer(result, notes=[f"The stack {call.stack} is down; {kept}."])
-
-
-def _ask_for_name(stack: str) -> None:
-    """Returns when the stack's name was typed; deleting data is not confirmed by a reflex."""
-    if not sys.stdin.isatty():
-        raise ConfirmationRequired(
-            "confirmation_required",
-            f"this deletes all data of the stack {stack}",
-            actions=["repeat the command with --yes"],
-        )
-    typed = typer.prompt(f"This deletes all data of the stack {stack}. Type its name to go on", err=True)
-    if typed.strip() != stack:
-        raise ConfirmationRequired("not_confirmed", f"{typed!r} is not {stack!r}: nothing was done")
+        return Answer(result, notes=[f"The stack {call.stack} was never brought up: there is nothing to stop.", *hints])
+    kept = "its data is deleted" if volumes else f"its data is kept ({command_line(call.stack, 'up')} brings it back)"
+    return Answer(result, notes=[f"The stack {call.stack} is down; {kept}.", *hints])

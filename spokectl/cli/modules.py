@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from spokectl.cli.command import Answer, Command, noun
-from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, confirm, target, text_argument
+from spokectl.cli.confirmation import confirm
+from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target, text_argument
 from spokectl.operations import modules
 from spokectl.operations.registry import word
 from spokectl.output.registry import print_module, print_modules
@@ -39,13 +40,16 @@ def listed(
     registry = target(url, timeout)
     if limit is None and cursor is None:
         result = modules.listed(registry, deleted=deleted)
-        empty = "There are no modules. Make one: spokectl modules create NAME -d 'What it is for'"
+        create = registry.command("modules create NAME -d 'What it is for'")
+        empty = f"There are no modules. Make one: {create}"
         return Answer(result, text=print_modules, notes=[] if result.data else [empty])
     limit = _PAGE if limit is None else limit
     result = modules.page(registry, deleted=deleted, limit=limit, cursor=cursor)
     following = result.data.next_cursor
-    more = f"There are more: spokectl modules list --limit {limit} --cursor {word(following or '')}"
-    return Answer(result, text=lambda page: print_modules(page.modules), notes=[more] if following else [])
+    next_page = registry.command(f"modules list --limit {limit} --cursor {word(following or '')}")
+    return Answer(
+        result, text=lambda page: print_modules(page.modules), notes=[f"There are more: {next_page}"] if following else []
+    )
 
 
 @app.command("create", cls=Command)
@@ -64,11 +68,13 @@ def create(
       spokectl modules create payments -d 'Payment messages'
       spokectl modules create payments -d - < description.txt
     """
-    result = modules.create(target(url, timeout), name, text_argument(description))
+    registry = target(url, timeout)
+    result = modules.create(registry, name, text_argument(description))
+    push = registry.command(f"versions push {word(name)} v1.0.0 ./protos")
     return Answer(
         result,
         text=lambda module: _print_line(module.name),
-        notes=[f"The module {word(name)} is there. Next: spokectl versions push {word(name)} v1.0.0 ./protos"],
+        notes=[f"The module {word(name)} is there. Next: {push}"],
     )
 
 
@@ -118,8 +124,10 @@ def delete(
         f"Remove the module {word(name)} and all its versions for good" if permanent else f"Delete the module {word(name)}"
     )
     confirm(question, name, type_name=permanent, yes=yes)
-    result = modules.delete(target(url, timeout), name, permanent=permanent)
-    back = "for good" if permanent else f"(spokectl modules create {word(name)} with its description brings it back)"
+    registry = target(url, timeout)
+    result = modules.delete(registry, name, permanent=permanent)
+    create = registry.command(f"modules create {word(name)}")
+    back = "for good" if permanent else f"({create} with its description brings it back)"
     return Answer(result, notes=[f"The module {word(name)} is deleted {back}."])
 
 

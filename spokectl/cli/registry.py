@@ -1,4 +1,4 @@
-"""What the commands `modules` and `versions` share: which registry, how long, what is asked, and standard input."""
+"""What the commands `modules` and `versions` share: which registry, how long, and standard input."""
 
 import sys
 from typing import Annotated
@@ -7,9 +7,9 @@ import click
 import typer
 
 from spokectl.cli.command import Duration, current_call
-from spokectl.errors import ConfirmationRequired, UsageError
+from spokectl.errors import UsageError
 from spokectl.operations.registry import Target
-from spokectl.printable import printable, quoted
+from spokectl.printable import printable
 
 TIMEOUT_S = 60.0
 _MAX_TEXT_BYTES = 1024 * 1024
@@ -44,28 +44,6 @@ def target(url: str | None, timeout_s: float) -> Target:
         waiting=_ignore if silent else _say,
         trace=_say if call.verbose and not silent else _ignore,
     )
-
-
-def confirm(question: str, name: str, *, type_name: bool, yes: bool) -> None:
-    """Returns when the operator agrees; what cannot be undone is agreed to by typing its name.
-
-    ConfirmationRequired without a terminal (`confirmation_required`), or when the answer is another (`not_confirmed`).
-    """
-    if yes:
-        return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfirmationRequired(
-            "confirmation_required",
-            f"{question}? There is no terminal to answer on, so nothing was done",
-            actions=["repeat the command with --yes"],
-        )
-    expected, how = (name, "type its name to go on") if type_name else ("y", "y/N")
-    try:
-        answer = click.prompt(f"{printable(question)}? [{how}]", default="", show_default=False, err=True)
-    except click.Abort:
-        answer = ""
-    if answer.strip() != expected and (type_name or answer.strip().lower() not in {"y", "yes"}):
-        raise ConfirmationRequired("not_confirmed", f"the answer was {quoted(answer)}: nothing was deleted")
 
 
 def text_argument(text: str) -> str:

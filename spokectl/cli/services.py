@@ -86,7 +86,7 @@ def unpause(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
 def execute(
     service: str,
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
-) -> int:
+) -> None:
     """Run a command in a service, with its programs and its environment; the exit code is the command's.
 
     \b

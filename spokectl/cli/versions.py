@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
-from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, confirm, standard_input, target
+from spokectl.cli.confirmation import confirm
+from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, standard_input, target
 from spokectl.errors import UsageError
 from spokectl.operations import modules, proto_files, versions
 from spokectl.operations.registry import max_body_bytes, word
@@ -78,7 +79,7 @@ def push(
     notes = [f"Pushed {_files_text(pushed.files, pushed.bytes)} as {word(module)}@{word(version)}."]
     if pushed.module_created:
         notes.insert(0, f"Created the module {word(module)}.")
-    notes.append(f"Next: spokectl versions pull {word(module)} {word(version)}")
+    notes.append(f"Next: {registry.command(f'versions pull {word(module)} {word(version)}')}")
     return Answer(result, text=lambda data: _print_line(f"{data.module}@{data.version}"), notes=notes)
 
 
@@ -128,8 +129,9 @@ def listed(module: Module, deleted: Deleted = False, url: Url = None, timeout: T
       spokectl versions list payments
       spokectl versions list payments --json | jq -r '.data[].version'
     """
-    result = versions.listed(target(url, timeout), module, deleted=deleted)
-    empty = f"There are no versions. Push one: spokectl versions push {word(module)} v1.0.0 ./protos"
+    registry = target(url, timeout)
+    result = versions.listed(registry, module, deleted=deleted)
+    empty = f"There are no versions. Push one: {registry.command(f'versions push {word(module)} v1.0.0 ./protos')}"
     return Answer(result, text=print_versions, notes=[] if result.data else [empty])
 
 

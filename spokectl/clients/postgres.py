@@ -1,10 +1,15 @@
 """PostgreSQL over a published port: what a node says it is, asked with the operator's role."""
 
+import select
+from contextlib import closing
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.pq.abc import PGconn
 
-_OBSERVE = """
+from spokectl.wait import Deadline
+
+_OBSERVE = b"""
 SELECT pg_is_in_recovery(), current_setting('server_version'),
        (SELECT status FROM pg_stat_wal_receiver),
        (SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')
@@ -39,7 +44,7 @@ class PostgresUnavailable(Exception):
 def observe_node(host: str, port: int, credentials: Credentials, *, timeout_s: float) -> PostgresNode:
     """Asks the node itself. PostgresUnavailable when it does not answer within `timeout_s`."""
     try:
-        with psycopg.connect(
+        connection = psycopg.connect(
             host=host,
             port=port,
             user=credentials.user,
@@ -50,12 +55,26 @@ def observe_node(host: str, port: int, credentials: Credentials, *, timeout_s: f
             application_name="spokectl",
             sslmode="prefer",
             autocommit=True,
-        ) as connection:
-            row = connection.execute(_OBSERVE).fetchone()
+        )
+        with closing(connection):
+            in_recovery, version, receiver, standbys = _answer(connection.pgconn, timeout_s)
     except psycopg.Error as error:
         raise PostgresUnavailable(_first_line(error)) from error
-    assert row is not None  # noqa: S101 - a SELECT without FROM gives exactly one row
-    return PostgresNode(bool(row[0]), str(row[1]).split()[0], row[2] == "streaming", int(row[3]))
+    return PostgresNode(in_recovery == b"t", version.split()[0].decode(), receiver == b"streaming", int(standbys))
+
+
+def _answer(connection: PGconn, timeout_s: float) -> list[bytes]:
+    """The one row of `_OBSERVE`, as texts. A server that is frozen meanwhile does not keep its own statement_timeout."""
+    connection.send_query(_OBSERVE)
+    deadline = Deadline(timeout_s)
+    while connection.is_busy():
+        if not select.select([connection.socket], [], [], deadline.remaining_s)[0]:
+            raise PostgresUnavailable(f"no answer within {timeout_s:g} s")
+        connection.consume_input()
+    result = connection.get_result()
+    if result is None or result.ntuples != 1:
+        raise PostgresUnavailable(connection.get_error_message() or "it gave no answer")
+    return [result.get_value(0, column) or b"" for column in range(result.nfields)]
 
 
 def _first_line(error: psycopg.Error) -> str:

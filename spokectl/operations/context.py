@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Kind, Service, Stack
 from spokectl.runtime.base import Runtime
-from spokectl.settings import StackRecord, StackState, read_env_file
+from spokectl.settings import StackRecord, StackState, command_line, read_env_file
 from spokectl.stackfile import default_stack_file, load_stack
 
 
@@ -55,7 +56,7 @@ def open_context(name: str, file: Path | None) -> Context:
     state = StackState(name)
     record = state.read_record()
     if record is None:
-        raise NotFound("no_stack", f"the stack {name} was never brought up", actions=[_up(name)])
+        raise NotFound("no_stack", f"the stack {name} was never brought up", actions=[command_line(name, "up")])
     stack = open_stack(name, file)
     return Context(stack, state, runtime_for(record.runtime, stack, state))
 
@@ -72,7 +73,7 @@ def services_of(stack: Stack, names: list[str]) -> list[str]:
                 "unknown_service",
                 f"there is no service {name!r} in the stack{hint}",
                 details={"services": list(stack.services)},
-                actions=["spokectl ps"],
+                actions=[command_line(stack.name, "ps")],
             )
     return list(dict.fromkeys(names)) or list(stack.services)
 
@@ -107,12 +108,9 @@ def exclusive(state: StackState, operation: str) -> Iterator[None]:
             actions=["wait for it to end, then repeat the command"],
         ) from None
     try:
-        holder.write_text(f"{operation}, process {os.getpid()}\n")
+        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        holder.write_text(f"{operation}, process {os.getpid()}, since {since}\n")
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
-
-
-def _up(name: str) -> str:
-    return "spokectl up" if name == "spoke" else f"spokectl up --stack {name}"

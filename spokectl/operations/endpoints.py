@@ -1,9 +1,9 @@
 """Where to connect. Ports belong to nodes, roles move: so each address comes with the role observed there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spokectl.model import Kind, Stack
+from spokectl.model import Kind, Service, Stack
 
 _SCHEMES = {Kind.POSTGRES: "postgresql", Kind.REDIS: "redis", Kind.SENTINEL: "redis"}
 _PORT_NAMES: dict[tuple[Kind, int], str] = {
@@ -35,7 +35,10 @@ class Endpoint:
 
 
 def endpoints(stack: Stack, roles: Mapping[str, str], without: Mapping[str, str]) -> list[Endpoint]:
-    """Every published port in the order a person looks for them, but the services and `service:port`s in `without`."""
+    """Every published port in the order a person looks for them, but the services and `service:port`s in `without`.
+
+    One without a `service` leads to whichever node has the role.
+    """
     found = []
     for kind in _ORDER:
         for service in stack.of_kind(kind):
@@ -48,6 +51,8 @@ def endpoints(stack: Stack, roles: Mapping[str, str], without: Mapping[str, str]
                 scheme = _SCHEMES.get(kind, "http")
                 url = f"{scheme}://{_host(port.host)}:{port.published}{_PATHS.get((kind, port.target), '')}"
                 found.append(Endpoint(name, service.name, url, roles.get(service.name, "")))
+        if kind is Kind.POSTGRES and (nodes := stack.of_kind(kind)):
+            found.append(Endpoint("PostgreSQL", "", _database_url(nodes), "primary"))
     return found
 
 
@@ -58,9 +63,7 @@ def environment(stack: Stack, *, show_secrets: bool) -> dict[str, str]:
         values["SPOKECTL_URL"] = f"http://{_address(balancer.address(balancer.health.port))}"
     nodes = stack.of_kind(Kind.POSTGRES)
     if nodes:
-        user, database = (nodes[0].environment[f"SPOKE_POSTGRES_{key}"] for key in ("USER", "DATABASE"))
-        hosts = ",".join(_address(node.address(node.health.port)) for node in nodes)
-        values["DATABASE_URL"] = f"postgresql://{user}@{hosts}/{database}?target_session_attrs=read-write"
+        values["DATABASE_URL"] = _database_url(nodes)
         if show_secrets:
             values["PGPASSWORD"] = nodes[0].environment["SPOKE_POSTGRES_PASSWORD"]
     sentinels = stack.of_kind(Kind.SENTINEL)
@@ -76,6 +79,13 @@ def environment(stack: Stack, *, show_secrets: bool) -> dict[str, str]:
         if show_secrets:
             values["AWS_SECRET_ACCESS_KEY"] = store.environment["SPOKE_S3_SECRET_KEY"]
     return values
+
+
+def _database_url(nodes: Sequence[Service]) -> str:
+    """Leads to whichever node is the primary."""
+    user, database = (nodes[0].environment.get(f"SPOKE_POSTGRES_{key}", "") for key in ("USER", "DATABASE"))
+    hosts = ",".join(_address(node.address(node.health.port)) for node in nodes)
+    return f"postgresql://{user}@{hosts}/{database}?target_session_attrs=read-write"
 
 
 def _address(address: tuple[str, int]) -> str:

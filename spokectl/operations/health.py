@@ -12,6 +12,7 @@ from spokectl.operations.context import Context
 from spokectl.operations.postgres.guard import guard_word
 from spokectl.printable import shortened
 from spokectl.result import Result
+from spokectl.settings import command_line
 
 PROBE_TIMEOUT_S = 3.0
 
@@ -56,7 +57,7 @@ def observe(context: Context, names: Iterable[str]) -> list[ServiceStatus]:
         return list(pool.map(look, wanted))
 
 
-def judged(data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str, ...] = ()) -> Result:
+def judged(stack: str, data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str, ...] = ()) -> Result:
     """The result of a look at the stack: degraded (10) with every reason when some service is not well."""
     bad = [status for status in statuses if not status.ok]
     if not bad:
@@ -66,12 +67,13 @@ def judged(data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str,
         "degraded",
         f"not everything is well: {reasons}",
         details={status.service: status.reason or status.health for status in bad},
-        actions=["spokectl up", *(f"spokectl logs {status.service}" for status in bad[:1])],
+        actions=[command_line(stack, "up"), *(command_line(stack, f"logs {status.service}") for status in bad[:1])],
     )
     return Result(data, warnings, ExitCode.DEGRADED, error)
 
 
-def observe_one(service: Service, inspection: Inspection | None, left_out: str | None) -> ServiceStatus:
+def observe_one(service: Service, inspection: Inspection | None, left_out: str | None = None) -> ServiceStatus:
+    """The service as the runtime sees it and, where it runs, as its server answers. `left_out`: why it does not run here."""
     seen = inspection or Inspection(service.name, RunState.ABSENT)
     if left_out is not None:
         return _status(service, seen, "left-out", reason=left_out)
@@ -85,7 +87,8 @@ def observe_one(service: Service, inspection: Inspection | None, left_out: str |
         )
         return _status(service, seen, "down", reason=reason)
     answer = probe(service)
-    return _status(service, seen, "healthy" if answer.ok else "unhealthy", answer.role, answer.reason, answer.version)
+    health = "healthy" if answer.ok else "unhealthy"
+    return _status(service, seen, health, answer.role, answer.reason or seen.detail, answer.version)
 
 
 def _status(

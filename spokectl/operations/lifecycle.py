@@ -3,19 +3,18 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
+from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.journal import Journal
-from spokectl.model import Inspection, Kind, RunState, Stack
+from spokectl.model import Stack
 from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file, stack_files
 from spokectl.operations.endpoints import Endpoint, endpoints
-from spokectl.operations.health import ServiceStatus, judged, observe, observe_one
-from spokectl.operations.postgres.guard import guard_word
+from spokectl.operations.health import ServiceStatus, judged, observe
+from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.scale import override_for, port_settings_for
 from spokectl.result import Report, Result
 from spokectl.runtime.base import Runtime
@@ -23,13 +22,6 @@ from spokectl.runtime.select import runtime_for, select_runtime
 from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file, write_privately
 from spokectl.stackfile import load_stack, raw_services, write_override
 from spokectl.wait import Deadline
-
-_POLL_S = 0.1
-_INSPECT_S = 0.25
-_LOG_LINES = 20
-_ASK_GUARDS_S = 3.0
-# A server that dies again and again will not come by waiting; a first crash may still be a dependency that is late.
-_CRASHES_THAT_COUNT = 5
 
 
 @dataclass(frozen=True)
@@ -69,12 +61,15 @@ def up(request: UpRequest, report: Report) -> Result:
                 report(name, "left-out")
             notices = [*stack.notices, *(f"{name} is left out: {reason}" for name, reason in left_out.items())]
             runtime.bring_up(wanted, notices.append)
-        statuses = wait_until_ready(Context(stack, state, runtime), wanted, left_out, deadline, report)
+        context = Context(stack, state, runtime)
+        wait_until_ready(context, wanted, deadline, report)
+        # Roles can change while others come up (a master is named, a standby connects): all are asked once more.
+        statuses = observe(context, stack.services)
     roles = {status.service: status.role for status in statuses}
     data = UpData(
         stack.name, runtime.name, statuses, endpoints(stack, roles, left_out), round(time.monotonic() - started, 2)
     )
-    return judged(data, statuses, tuple(notices))
+    return judged(stack.name, data, statuses, tuple(notices))
 
 
 def down(name: str, file: Path | None, *, volumes: bool, report: Report) -> Result:
@@ -139,9 +134,10 @@ def _undone_if_refused(state: StackState) -> Iterator[None]:
         yield
     except (Refused, UsageError):
         for path, text in before.items():
+            now = path.read_text() if path.exists() else None
             if text is None:
                 path.unlink(missing_ok=True)
-            elif path.read_text() != text:
+            elif now != text:
                 write_privately(path, text)
         raise
 
@@ -155,103 +151,3 @@ def _shifted_ports(ports: Mapping[str, int], offset: int) -> dict[str, str]:
             f"the port offset {offset} would give the port {worst}: expected 0 to {65535 - max(ports.values(), default=0)}",
         )
     return {name: str(port + offset) for name, port in ports.items()}
-
-
-def wait_until_ready(
-    context: Context, wanted: list[str], left_out: dict[str, str], deadline: Deadline, report: Report
-) -> list[ServiceStatus]:
-    """Asks every service again and again, all at once, until each is ready; reports every change.
-
-    It ends early when a service cannot become ready any more: Refused or OutcomeUnknown name it, its reason and its last
-    log lines.
-    """
-    watch = _Watch(context, left_out, report)
-    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        inspected_at = 0.0
-        inspections: dict[str, Inspection] = {}
-        while True:
-            now = time.monotonic()
-            if now - inspected_at >= _INSPECT_S:
-                inspections, inspected_at = context.runtime.inspect(), now
-            pending = [name for name in wanted if not watch.ready(name)]
-            list(pool.map(watch.look, pending, [inspections.get(name) for name in pending]))
-            pending = [name for name in wanted if not watch.ready(name)]
-            if not pending:
-                break
-            watch.fail_if_hopeless(inspections, pending)
-            watch.fail_if_refused(pending)
-            if deadline.passed:
-                watch.fail_late(pending, deadline.timeout_s)
-            time.sleep(min(_POLL_S, deadline.remaining_s + 0.001))
-    # Roles can change while others come up (a master is named, a standby connects): the answer is asked once more.
-    return observe(context, context.stack.services)
-
-
-class _Watch:
-    """What was last seen of each service while the stack comes up."""
-
-    def __init__(self, context: Context, left_out: dict[str, str], report: Report) -> None:
-        self._context = context
-        self._left_out = left_out
-        self._report = report
-        self._last: dict[str, ServiceStatus] = {}
-        self._crashes: dict[str, set[int]] = {}
-        self._asked_at = time.monotonic()
-
-    def ready(self, name: str) -> bool:
-        return name in self._last and self._last[name].ok
-
-    def look(self, name: str, inspection: Inspection | None) -> None:
-        status = observe_one(self._context.stack.services[name], inspection, self._left_out.get(name))
-        before = self._last.get(name)
-        self._last[name] = status
-        if before is None or (before.health, before.role) != (status.health, status.role):
-            word = status.health if status.ok else "starting"
-            if before is None or status.ok or before.ok:
-                self._report(name, word, status.role)
-
-    def fail_if_refused(self, pending: list[str]) -> None:
-        """A guard that refuses waits for the operator, not for time: it is asked now and then."""
-        now = time.monotonic()
-        if now - self._asked_at < _ASK_GUARDS_S:
-            return
-        self._asked_at = now
-        for name in pending:
-            if self._context.stack.services[name].kind is not Kind.POSTGRES:
-                continue
-            word = guard_word(self._context.runtime, name)
-            if word.refuses:
-                raise Refused("postgres_refused", f"{name} may not start: {word.reason}", actions=word.actions)
-
-    def fail_if_hopeless(self, inspections: dict[str, Inspection], pending: list[str]) -> None:
-        for name in pending:
-            seen = inspections.get(name)
-            if seen is None:
-                continue
-            if seen.state is RunState.RESTARTING and seen.pid is None:
-                self._crashes.setdefault(name, set()).add(hash((seen.detail, seen.started_at)))
-            crashed_often = len(self._crashes.get(name, ())) >= _CRASHES_THAT_COUNT
-            if seen.state is RunState.FAILED or crashed_often:
-                raise Refused(
-                    "service_failed",
-                    f"{name} cannot run: {seen.detail or seen.state}\n{self._log_of(name)}",
-                    details={"service": name, "exit_code": seen.exit_code},
-                    actions=[f"spokectl logs {name}", "spokectl up"],
-                )
-
-    def fail_late(self, pending: list[str], timeout_s: float) -> None:
-        reasons = {name: self._last[name].reason or self._last[name].health for name in pending}
-        worst = pending[0]
-        lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise OutcomeUnknown(
-            "timeout",
-            f"not ready after {timeout_s:g} s: {lines}\n{self._log_of(worst)}",
-            details={"services": reasons},
-            retryable=True,
-            actions=[f"spokectl logs {worst}", "spokectl status", "spokectl up --timeout 5m"],
-        )
-
-    def _log_of(self, name: str) -> str:
-        lines = self._context.runtime.logs([name], since=None, tail=_LOG_LINES, follow=False)
-        text = "\n".join(f"  {line.text}" for line in lines)
-        return f"  last lines of its log:\n{text}" if text else "  its log is empty"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 MODULE_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,254}\Z", re.ASCII)
 _PAGE = 500
-_SEE_MODULES = "spokectl modules list"
+_SEE_MODULES = "modules list"
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,24 @@ def page(target: Target, *, deleted: bool, limit: int, cursor: str | None) -> Re
 def create(target: Target, name: str, description: str) -> Result:
     """Makes a module. With the same description again it is no error; a deleted one comes back."""
     check_module_name(name)
-    with connect(target) as registry, hints(module_exists=f"spokectl modules update {word(name)} -d TEXT"):
+    with connect(target) as registry, hints(module_exists=target.command(f"modules update {word(name)} -d TEXT")):
         return Result(registry.create_module(name, description))
 
 
 def get(target: Target, name: str) -> Result:
-    with connect(target) as registry, hints(module_not_found=_SEE_MODULES):
+    with connect(target) as registry, hints(module_not_found=target.command(_SEE_MODULES)):
         return Result(registry.module(name))
 
 
 def update(target: Target, name: str, description: str) -> Result:
     """Changes the description of a module that exists."""
-    with connect(target) as registry, hints(module_not_found=_SEE_MODULES):
+    with connect(target) as registry, hints(module_not_found=target.command(_SEE_MODULES)):
         return Result(registry.describe_module(name, description))
 
 
 def delete(target: Target, name: str, *, permanent: bool) -> Result:
     """Hides a module with its versions, or removes it for good."""
-    with connect(target) as registry, hints(module_not_found=_SEE_MODULES):
+    with connect(target) as registry, hints(module_not_found=target.command(_SEE_MODULES)):
         registry.delete_module(name, permanent=permanent)
     return Result(Deletion(name, None, permanent))
 

@@ -9,6 +9,7 @@ from spokectl.operations.context import open_context, open_stack, services_of
 from spokectl.operations.endpoints import Endpoint, endpoints, environment
 from spokectl.operations.health import ServiceStatus, judged, observe
 from spokectl.result import Result
+from spokectl.settings import command_line
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ def status(name: str, file: Path | None, services: list[str]) -> Result:
     """
     context = open_context(name, file)
     if not any(seen.pid for seen in context.runtime.inspect().values()):
-        raise NotFound("not_running", f"the stack {name} is not running", actions=["spokectl up"])
+        raise NotFound("not_running", f"the stack {name} is not running", actions=[command_line(name, "up")])
     statuses = observe(context, services_of(context.stack, services))
-    return judged(StatusData(name, context.runtime.name, statuses), statuses)
+    return judged(name, StatusData(name, context.runtime.name, statuses), statuses)
 
 
 def processes(name: str, file: Path | None) -> Result:

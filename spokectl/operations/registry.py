@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from spokectl.errors import Failed, SpokectlError, UsageError
 from spokectl.printable import quoted, shortened
-from spokectl.settings import DEFAULT_STACK
+from spokectl.settings import command_line
 
 if TYPE_CHECKING:
     from spokectl.clients.registry import Page, RegistryClient
@@ -34,6 +34,10 @@ class Target:
     timeout_s: float
     waiting: Observe
     trace: Observe
+
+    def command(self, words: str) -> str:
+        """What to type for `words` to mean this registry."""
+        return command_line(self.stack, words) if self.url is None else f"spokectl {words} --url {word(self.url)}"
 
 
 def registry_url(target: Target) -> str:
@@ -59,14 +63,13 @@ def connect(target: Target) -> "RegistryClient":
     from spokectl.clients.registry import RegistryClient
 
     of_stack = target.url is None
-    suffix = "" if target.stack == DEFAULT_STACK else f" --stack {target.stack}"
     return RegistryClient(
         registry_url(target),
         timeout_s=target.timeout_s,
         waiting=target.waiting,
         trace=target.trace,
-        when_down=[f"spokectl up{suffix}"] if of_stack else ["check the address (--url, SPOKECTL_URL)"],
-        when_failing=[f"spokectl status{suffix}"] if of_stack else [],
+        when_down=[target.command("up")] if of_stack else ["check the address (--url, SPOKECTL_URL)"],
+        when_failing=[target.command("status")] if of_stack else [],
     )
 
 

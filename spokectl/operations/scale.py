@@ -39,7 +39,7 @@ def port_settings_for(services: Mapping[str, dict[str, Any]], values: Mapping[st
     first = next(name for name, raw in services.items() if _label(raw, "spokectl.kind") == "spoke")
     distance = _number(new) - _number(first)
     settings = {}
-    for text in services[first].get("ports", []):
+    for text in services[first]["ports"]:
         match = _PORT_VARIABLE.search(str(text))
         if match is not None and match[0][2:].split(":")[0] in values:
             name = match[0][2:].split(":")[0]
@@ -63,8 +63,8 @@ def _like(raw: dict[str, Any], first: str, name: str) -> dict[str, Any]:
     distance = _number(name) - _number(first)
     if "container_name" in made:
         made["container_name"] = re.sub(r"\d+\Z", str(_number(name)), str(made["container_name"]))
-    made["environment"] = {**made.get("environment", {}), "SPOKE_NODE": name}
-    made["ports"] = [_PORT_VARIABLE.sub(lambda match: _moved(match, name, distance), str(p)) for p in made.get("ports", [])]
+    made["environment"] = made["environment"] | {"SPOKE_NODE": name}
+    made["ports"] = [_PORT_VARIABLE.sub(lambda match: _moved(match, name, distance), str(p)) for p in made["ports"]]
     return made
 
 
@@ -78,10 +78,9 @@ def _number(name: str) -> int:
 
 
 def _first_backend_port(balancer: dict[str, Any]) -> str:
-    backends = str(balancer.get("environment", {}).get("SPOKE_BACKENDS", "")).split()
+    backends = str(balancer["environment"].get("SPOKE_BACKENDS", "")).split()
     return backends[0].rpartition(":")[2] if backends else "8080"
 
 
 def _label(raw: dict[str, Any], name: str) -> str:
-    labels = raw.get("labels") or {}
-    return str(labels.get(name, "")) if isinstance(labels, dict) else ""
+    return str(raw["labels"].get(name, ""))

@@ -8,7 +8,7 @@ from spokectl.errors import NotFound, UsageError
 from spokectl.model import Setting
 from spokectl.operations.context import exclusive, open_stack, stack_file, stack_files
 from spokectl.result import Result
-from spokectl.settings import StackState, read_env_file, write_env_file
+from spokectl.settings import StackState, command_line, read_env_file, write_env_file
 from spokectl.stackfile import load_stack
 
 _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
@@ -28,7 +28,7 @@ def listed(name: str, file: Path | None, *, show_secrets: bool) -> Result:
 def value_of(name: str, file: Path | None, setting: str) -> Result:
     """One setting, in clear. NotFound (`unknown_setting`) with the nearest name."""
     settings = open_stack(name, file).settings
-    return Result(_shown(settings[_known(settings, setting)], show_secrets=True))
+    return Result(_shown(settings[_known(settings, setting, name)], show_secrets=True))
 
 
 def keep(name: str, file: Path | None, pairs: list[str]) -> Result:
@@ -51,7 +51,7 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
     state = StackState(name)
     settings = open_stack(name, file).settings
     for setting in [*set_values, *unset]:
-        _known(settings, setting)
+        _known(settings, setting, name)
     with exclusive(state, "config"):
         env = {key: value for key, value in (read_env_file(state.env_file) | set_values).items() if key not in unset}
         # The whole file is read with the new values before they are kept: a broken one is refused, not discovered later.
@@ -62,12 +62,16 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
     return Result({"set": sorted(set_values), "unset": sorted(unset), "file": str(state.env_file)}, warnings)
 
 
-def _known(settings: dict[str, Setting], name: str) -> str:
+def _known(settings: dict[str, Setting], name: str, stack: str) -> str:
     if name in settings and settings[name].source != "stack":
         return name
     near = difflib.get_close_matches(name, settings, n=1)
     hint = f": did you mean {near[0]}?" if near else ""
-    raise NotFound("unknown_setting", f"the stack file has no setting {name!r}{hint}", actions=["spokectl config list"])
+    raise NotFound(
+        "unknown_setting",
+        f"the stack file has no setting {name!r}{hint}",
+        actions=[command_line(stack, "config list")],
+    )
 
 
 def _shown(setting: Setting, *, show_secrets: bool) -> Setting:

@@ -106,8 +106,8 @@ def push(target: Target, request: Push, progress: Progress) -> Result:
     with (
         connect(target) as registry,
         hints(
-            module_not_found=f"create it: spokectl modules create {module}, or push with --create",
-            module_deleted=f"bring it back with its description: spokectl modules create {module} -d TEXT",
+            module_not_found=f"create it: {target.command(f'modules create {module}')}, or push with --create",
+            module_deleted=f"bring it back with its description: {target.command(f'modules create {module} -d TEXT')}",
             version_exists="push it under another version number",
             version_deleted="push it under another version number",
             version_retired="push it under another version number",
@@ -139,7 +139,7 @@ def pull(target: Target, module: str, version: str, folder: Path, *, force: bool
 
 def listed(target: Target, module: str, *, deleted: bool) -> Result:
     """A module's versions, newest first."""
-    with connect(target) as registry, hints(module_not_found="spokectl modules list"):
+    with connect(target) as registry, hints(module_not_found=target.command("modules list")):
         # Versions come with their files: a page at a time, of which only names and sizes are kept.
         versions = every(lambda asked: registry.versions(module, deleted=deleted, limit=_PAGE, cursor=asked))
         return Result([_info(version) for version in versions])
@@ -155,8 +155,8 @@ def file(target: Target, module: str, version: str, path: str) -> Result:
     with (
         connect(target) as registry,
         hints(
-            version_not_found=f"spokectl versions list {word(module)}",
-            file_not_found=f"spokectl versions get {word(module)} {word(version)}",
+            version_not_found=target.command(f"versions list {word(module)}"),
+            file_not_found=target.command(f"versions get {word(module)} {word(version)}"),
         ),
     ):
         found = registry.file(module, version, path)
@@ -167,7 +167,7 @@ def delete(target: Target, module: str, version: str, *, permanent: bool) -> Res
     """Hides a version, or removes it for good; its number is never used again then."""
     if version.lower() == LATEST:
         raise UsageError("bad_name", "name the version to delete: what `latest` is may change meanwhile")
-    with connect(target) as registry, hints(version_not_found=f"spokectl versions list {word(module)}"):
+    with connect(target) as registry, hints(version_not_found=target.command(f"versions list {word(module)}")):
         registry.delete_version(module, version, permanent=permanent)
     return Result(Deletion(module, version, permanent))
 
@@ -193,8 +193,8 @@ def _body(request: Push) -> dict[str, object]:
 
 
 def _version(target: Target, module: str, version: str) -> "Version":
-    listing = f"spokectl versions list {word(module)}"
-    with connect(target) as registry, hints(version_not_found=listing, module_not_found="spokectl modules list"):
+    listing, modules = target.command(f"versions list {word(module)}"), target.command("modules list")
+    with connect(target) as registry, hints(version_not_found=listing, module_not_found=modules):
         return registry.version(module, version)
 
 

@@ -12,6 +12,7 @@ from spokectl.operations.health import ServiceStatus
 from spokectl.output.streams import print_table, stderr
 from spokectl.printable import printable, shortened
 from spokectl.result import Report
+from spokectl.settings import command_line
 
 _SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "unhealthy": "✗", "down": "✗"}
 
@@ -57,16 +58,17 @@ def print_logs(lines: Iterator[LogLine], width: int) -> None:
         sys.stdout.flush()
 
 
-def access_notes(points: Sequence[Endpoint], elapsed_s: float) -> list[str]:
+def access_notes(stack: str, points: Sequence[Endpoint], elapsed_s: float) -> list[str]:
     """What to type next, after `up`."""
     api = next((point.url for point in points if point.name == "API"), "http://localhost:8080")
     return [
         "",
         f"The stack is up ({elapsed_s:.1f} s). Next:",
         f"  curl {api}/modules",
-        "  spokectl modules create test-module --description 'My first module'",
-        "  spokectl status",
-        "  spokectl down",
+        *(
+            f"  {command_line(stack, words)}"
+            for words in ("modules create test-module --description 'My first module'", "status", "down")
+        ),
     ]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from spokectl.printable import printable
+
 # Off a terminal a table is as wide as its content; Rich needs a number, and this one no content reaches.
 _UNBOUNDED = 10_000
 
@@ -41,4 +43,4 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
+    return "-" if value is None or value == "" else printable(str(value))

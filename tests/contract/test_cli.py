@@ -143,6 +143,8 @@ def test_a_value_that_breaks_the_stack_is_refused_and_not_kept(tmp_path: Path) -
 def test_addresses_are_known_before_anything_runs(tmp_path: Path) -> None:
     points = json.loads(spokectl(tmp_path, "endpoints", "--json").stdout)["data"]
     assert {"name": "API", "service": "nginx", "url": "http://localhost:8080", "role": ""} in points
+    anywhere = "postgresql://spoke@localhost:5432,localhost:5433/spoke?target_session_attrs=read-write"
+    assert {"name": "PostgreSQL", "service": "", "url": anywhere, "role": "primary"} in points
     exported = spokectl(tmp_path, "endpoints", "--env").stdout
     assert "export SPOKECTL_URL=http://localhost:8080\n" in exported
     assert "localhost:5432,localhost:5433/spoke?target_session_attrs=read-write" in exported
@@ -150,9 +152,24 @@ def test_addresses_are_known_before_anything_runs(tmp_path: Path) -> None:
     assert "export PGPASSWORD=spoke-password" in spokectl(tmp_path, "endpoints", "--env", "--show-secrets").stdout
 
 
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", ["--version", "--help", "config list", "config list --json", "nope --json"])
+@pytest.mark.parametrize(
+    ("streams", "complaint"),
+    [
+        ("| true", ""),
+        (">&-", ""),
+        (">&- 2>&-", ""),
+        ("<&- >&- 2>&-", ""),
+        pytest.param(
+            ">/dev/full",
+            "error: the system refused: No space left on device\n",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full"),
+        ),
+    ],
+)
+def test_a_stream_that_takes_nothing_is_no_traceback(tmp_path: Path, words: str, streams: str, complaint: str) -> None:
     done = subprocess.run(
-        f"'{sys.executable}' -m spokectl config list | head -1",
+        f"'{sys.executable}' -m spokectl {words} {streams}",
         shell=True,
         capture_output=True,
         text=True,
@@ -160,8 +177,54 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     )
-    assert "Traceback" not in done.stderr
-    assert "BrokenPipe" not in done.stderr
+    assert (done.stdout, done.stderr) == ("", complaint)
+    if complaint:
+        assert done.returncode == 1
+
+
+@pytest.mark.parametrize("words", [[], ["config"], ["modules"]])
+def test_without_a_command_the_help_is_shown_as_it_is(tmp_path: Path, words: list[str]) -> None:
+    done = spokectl(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Usage: {' '.join(['spokectl', *words])} ")
+
+
+def test_json_of_a_command_that_is_passed_on_is_not_ours(tmp_path: Path) -> None:
+    done = spokectl(tmp_path, "exec", "spoke-1", "--", "curl", "--json", "{}")
+    assert (done.returncode, done.stdout) == (4, "")
+
+
+def test_a_setting_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    done = spokectl(tmp_path, "config", "set", os.fsdecode(b"SPOKE_LOG_LEVEL=\xff"))
+    assert done.returncode == 2
+    assert "SPOKE_LOG_LEVEL (file) is not UTF-8" in done.stderr
+
+
+def test_a_refused_up_puts_everything_back(tmp_path: Path) -> None:
+    spokectl(tmp_path, "config", "set", "SPOKE_LOG_LEVEL=debug")
+    state = tmp_path / "state" / "spoke"
+    override = "services: {spoke-4: {scale: 0}}\n"
+    (state / "override.yml").write_text(override)
+    before = (state / "stack.env").read_text()
+    done = spokectl(tmp_path, "up", "--spokes", "3", "--port-offset", "100", "--json", SPOKECTL_BINARIES="nowhere")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (5, "bad_setting")
+    assert (state / "override.yml").read_text() == override
+    assert (state / "stack.env").read_text() == before
+    assert not (state / "stack.json").exists()
+
+
+def test_commands_to_type_name_the_stack_that_was_meant(tmp_path: Path) -> None:
+    for words in (["status"], ["start", "spoke-1"], ["exec", "spoke-1", "--", "true"]):
+        assert "try: spokectl up --stack second\n" in spokectl(tmp_path, *words[:1], "--stack", "second", *words[1:]).stderr
+    assert (
+        "spokectl up --stack second\n"
+        in spokectl(tmp_path, "config", "set", "--stack", "second", "SPOKE_LOG_LEVEL=debug").stderr
+    )
+
+
+def test_down_v_says_by_which_option_data_is_deleted(tmp_path: Path) -> None:
+    assert "--volumes" in spokectl(tmp_path, "down", "-v").stderr
+    assert "--volumes" not in spokectl(tmp_path, "down").stderr
 
 
 def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path) -> None:

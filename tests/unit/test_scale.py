@@ -42,6 +42,28 @@ def test_a_new_spoke_keeps_the_port_offset_of_the_stack() -> None:
     }
 
 
+def test_environment_and_labels_may_be_lists(tmp_path: Path) -> None:
+    file = tmp_path / "stack.yml"
+    file.write_text(
+        """
+services:
+  app-1:
+    labels: [spokectl.kind=spoke, "spokectl.health=http:80/"]
+    environment: [A=1]
+    ports: ["127.0.0.1:${APP_1_PORT:-8081}:80"]
+  balancer:
+    labels: [spokectl.kind=load-balancer, "spokectl.health=http:80/"]
+    environment: [SPOKE_BACKENDS=app-1:80]
+    ports: ["127.0.0.1:8080:80"]
+"""
+    )
+    override = tmp_path / "override.yml"
+    write_override(override, override_for(raw_services(file), 2))
+    stack = load_stack("test", [file, override], shell={}, env_file={})
+    assert stack.services["app-2"].environment == {"A": "1", "SPOKE_NODE": "app-2"}
+    assert stack.services["balancer"].environment == {"SPOKE_BACKENDS": "app-1:80 app-2:80"}
+
+
 @pytest.mark.parametrize("count", [0, -1, 17])
 def test_an_impossible_number_is_refused(count: int) -> None:
     with pytest.raises(UsageError, match="1 to 16"):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spokectl.errors import Refused, UsageError
-from spokectl.settings import StackRecord, StackState, read_env_file, stack_name, state_root, write_env_file
+from spokectl.settings import StackRecord, StackState, command_line, read_env_file, stack_name, state_root, write_env_file
 
 
 def test_the_state_lies_where_the_environment_says() -> None:
@@ -26,6 +26,11 @@ def test_the_stack_is_the_one_asked_for() -> None:
     assert stack_name("a", {"SPOKECTL_STACK": "b"}) == "a"
     assert stack_name(None, {"SPOKECTL_STACK": "b"}) == "b"
     assert stack_name(None, {"SPOKECTL_STACK": ""}) == "spoke"
+
+
+def test_a_command_to_type_means_the_same_stack() -> None:
+    assert command_line("spoke", "up") == "spokectl up"
+    assert command_line("second", "logs nginx") == "spokectl logs nginx --stack second"
 
 
 @pytest.mark.parametrize("name", ["", "A", "-a", "a/b", "..", "a b", "a\n", "x" * 64, "ä", "$(id)"])

@@ -4,12 +4,12 @@ import pytest
 
 from spokectl.errors import UsageError
 from spokectl.model import HealthProbe, Kind, Mount, Port, Stack
-from spokectl.stackfile import default_stack_file, load_stack
+from spokectl.stackfile import default_stack_file, load_stack, raw_services
 
 SERVICE = """
 services:
   one:
-    labels: {spokectl.kind: spoke, spokectl.role: instance, spokectl.health: "http:8080/health"}
+    labels: {spokectl.kind: spoke, spokectl.role: instance, spokectl.health: job}
 """
 
 
@@ -133,8 +133,9 @@ def test_an_unknown_key_is_a_notice_with_its_place(tmp_path: Path) -> None:
         ("services:\n  one: 5\n", 2, "mapping for the service one"),
         ("services:\n  one: {}\n", 2, "spokectl.kind is missing"),
         (SERVICE.replace("spoke,", "spook,"), 4, "'spook'"),
-        (SERVICE.replace("http:8080/health", "http"), 4, "PROTOCOL:PORT"),
-        (SERVICE.replace("http:8080/health", "gopher:70"), 4, "gopher"),
+        (SERVICE.replace("health: job", "health: http"), 4, "PROTOCOL:PORT"),
+        (SERVICE.replace("health: job", "health: 'gopher:70'"), 4, "gopher"),
+        (SERVICE.replace("health: job", "health: 'http:80/x'"), 4, "port 80, which is not published"),
         (SERVICE + "    ports: ['8080']\n", 5, "ADDRESS:PORT:CONTAINER-PORT"),
         (SERVICE + "    ports: ['127.0.0.1:99999:80']\n", 5, "1 to 65535"),
         (SERVICE + "    ports: ['127.0.0.1:0:80']\n", 5, "1 to 65535"),
@@ -149,6 +150,8 @@ def test_an_unknown_key_is_a_notice_with_its_place(tmp_path: Path) -> None:
         (SERVICE + "    restart: a\n    restart: b\n", 6, "stands twice"),
         (SERVICE + "    deploy: {resources: {limits: {memory: much}}}\n", 5, "not a size"),
         ("x: &x [*x]\n", 1, "services"),
+        ("a: b\n? [a, b]\n: c\n", 2, "a key must be a single value"),
+        (SERVICE + "    environment: {A: 2026-99-99}\n", 1, "month"),
         ("a: !!python/object:os.system {}\nservices: {}\n", 1, "not valid YAML"),
     ],
 )
@@ -164,3 +167,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.yml") as caught:
         load_stack("test", [tmp_path / "nowhere.yml"], shell={}, env_file={})
     assert caught.value.code == "no_stack_file"
+
+
+def test_a_value_that_is_not_utf_8_is_refused_where_the_file_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"line 5: the value of A \(shell\) is not UTF-8"):
+        load(tmp_path, SERVICE + "    environment: {A: '${A:-}'}\n", shell={"A": "\udcff"})
+
+
+def test_services_are_given_in_one_form_whatever_the_file_has_them_in(tmp_path: Path) -> None:
+    path = tmp_path / "stack.yml"
+    path.write_text("services: {one: {environment: [A=1, B], labels: [c=d]}, two: {}}")
+    assert raw_services(path) == {
+        "one": {"environment": {"A": "1", "B": None}, "labels": {"c": "d"}, "ports": []},
+        "two": {"environment": {}, "labels": {}, "ports": []},
+    }

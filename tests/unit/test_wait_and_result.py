@@ -95,6 +95,8 @@ def test_the_journal_says_how_an_operation_ended(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"cut sho')
+    with journal.operation("repair"):
+        pass
     assert [(e["operation"], e["phase"]) for e in journal.read()] == [
         ("up", "started"),
         ("up", "done"),
@@ -102,4 +104,6 @@ def test_the_journal_says_how_an_operation_ended(tmp_path: Path) -> None:
         ("down", "failed"),
         ("up", "started"),
         ("up", "broken off"),
+        ("repair", "started"),
+        ("repair", "done"),
     ]

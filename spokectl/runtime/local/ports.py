@@ -10,7 +10,7 @@ import psutil
 
 from spokectl.errors import Refused
 from spokectl.model import Port
-from spokectl.settings import DEFAULT_STACK
+from spokectl.settings import command_line
 
 SUGGESTED_OFFSET = 1_000
 
@@ -35,15 +35,17 @@ def require_free(wanted: Collection[Wanted], own: Collection[int], *, stack: str
     for want in wanted:
         problem = _problem(want.port)
         if problem in {errno.EACCES, errno.EPERM}:
-            raise _forbidden(want)
+            raise _forbidden(want, stack)
         if problem == errno.EADDRNOTAVAIL:
-            raise _not_ours(want)
+            raise _not_ours(want, stack)
         if problem is not None:
             taken.append(want)
     if not taken:
         return
     holders = _holders({want.port.published for want in taken})
     strangers = [want for want in taken if holders.get(want.port.published, -1) not in own]
+    # Who ended since the first look holds nothing any more.
+    strangers = [want for want in strangers if want.port.published in holders or _problem(want.port) is not None]
     if strangers:
         raise _taken(strangers, holders, stack)
 
@@ -97,13 +99,12 @@ def _taken(strangers: Collection[Wanted], holders: Mapping[int, int], stack: str
     details = [
         {"port": want.port.published, "service": want.service, "pid": holders.get(want.port.published)} for want in strangers
     ]
-    option = "" if stack == DEFAULT_STACK else f" --stack {stack}"
     pids = sorted({pid for want in strangers if (pid := holders.get(want.port.published))})
     return Refused(
         "port_taken",
         f"{'a port is' if len(said) == 1 else 'ports are'} taken: {'; '.join(said)}",
         actions=[
-            f"spokectl up{option} --port-offset {SUGGESTED_OFFSET}",
+            command_line(stack, f"up --port-offset {SUGGESTED_OFFSET}"),
             *([f"stop what holds them: kill {' '.join(map(str, pids))}"] if pids else []),
         ],
         details={"ports": details},
@@ -121,17 +122,17 @@ def _describe(pid: int | None) -> str:
         return f"pid {pid}"
 
 
-def _forbidden(want: Wanted) -> Refused:
+def _forbidden(want: Wanted, stack: str) -> Refused:
     return Refused(
         "port_forbidden",
         f"this user may not listen on port {want}: ports below 1024 are root's",
-        actions=[f"spokectl up --port-offset {SUGGESTED_OFFSET}"],
+        actions=[command_line(stack, f"up --port-offset {SUGGESTED_OFFSET}")],
     )
 
 
-def _not_ours(want: Wanted) -> Refused:
+def _not_ours(want: Wanted, stack: str) -> Refused:
     return Refused(
         "bad_bind_address",
         f"{want.service} is to listen on {want.port.host}, which is not an address of this machine",
-        actions=["spokectl config set SPOKE_BIND=127.0.0.1"],
+        actions=[command_line(stack, "config set SPOKE_BIND=127.0.0.1")],
     )

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -78,6 +79,19 @@ class Preparation:
                 f"{folder} has {free >> 20} MiB left; the servers need {MIN_FREE_BYTES >> 20} MiB to start with",
                 actions=["free some space, or choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
                 details={"folder": str(folder), "free_bytes": free, "needed_bytes": MIN_FREE_BYTES},
+            )
+
+    @staticmethod
+    def require_passage(folder: Path, services: Iterable[Service]) -> None:
+        """Refused (`state_dir_closed`) when servers that give up root's rights could not get to their data in `folder`."""
+        if os.geteuid() != 0 or not any(runs_unprivileged(service) for service in services):
+            return
+        closed = [each for each in folder.absolute().parents if not each.stat().st_mode & stat.S_IXOTH]
+        if closed:
+            raise Refused(
+                "state_dir_closed",
+                f"as root PostgreSQL and NGINX run as {UNPRIVILEGED_USER}, who cannot pass through {closed[-1]} to {folder}",
+                actions=["choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder", f"chmod o+x {closed[-1]}"],
             )
 
 

@@ -20,6 +20,8 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except _GONE:
         return False
+    except psutil.AccessDenied:  # macOS shows nothing of another user's process but that it is there
+        return True
 
 
 def is_frozen(pid: int) -> bool:
@@ -47,7 +49,7 @@ def root_of(pid_file: Path) -> psutil.Process | None:
         process = psutil.Process(content[0])
         older = process.create_time() <= pid_file.stat().st_mtime + _CLOCK_SLACK_S
         return process if older and process.status() != psutil.STATUS_ZOMBIE else None
-    except (*_GONE, OSError):
+    except (*_GONE, psutil.AccessDenied, OSError):
         return None
 
 

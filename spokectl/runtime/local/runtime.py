@@ -17,7 +17,7 @@ from spokectl.runtime.local.inspection import judge, last_exits
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.local.supervisor import Program, State, Supervisor, clean_environment
 from spokectl.runtime.local.translate import unenforced_limits
-from spokectl.settings import DEFAULT_STACK, StackState
+from spokectl.settings import StackState, command_line
 from spokectl.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -71,10 +71,12 @@ class LocalRuntime:
         running = _running(programs or {})
         changed = [service for service in wanted if self._is_changed(prepared, service, running.get(service.name))]
         to_start = [service for service in wanted if service.name not in running or service in changed]
-        self._require_free_ports(to_start, orphans or self._fleet.trees(running, programs))
+        self._require_free_ports(to_start, orphans or self._fleet.trees(programs or {}, programs))
         prepared.require_space(self._state.folder)
+        prepared.require_passage(self._state.folder, wanted)
 
-        with _writing(self._state.folder):
+        with self._writing():
+            self._remove_doomed_volumes()
             self._places.ensure()
             binaries.install(prepared.binaries, self._places.binaries)
             if programs is None:
@@ -115,8 +117,8 @@ class LocalRuntime:
         to_start = [self._stack.services[name] for name in services if name not in running]
         if to_start:
             prepared = self._prepare()
-            self._require_free_ports(to_start, self._fleet.trees(running, programs))
-            with _writing(self._state.folder):
+            self._require_free_ports(to_start, self._fleet.trees(programs, programs))
+            with self._writing():
                 self._replace(prepared, to_start, programs)
                 self._supervisor.start([service.name for service in to_start])
 
@@ -259,17 +261,27 @@ class LocalRuntime:
         if programs is None and not trees:
             raise self._not_running()
         if missing:
-            start = f"spokectl start{self._option()} {' '.join(missing)}"
+            start = self._command(f"start {' '.join(missing)}")
             raise NotFound("not_running", f"not running: {', '.join(missing)}", actions=[start])
         return trees
 
     def _not_running(self) -> NotFound:
-        return NotFound(
-            "not_running", f"the stack {self._stack.name} does not run", actions=[f"spokectl up{self._option()}"]
-        )
+        return NotFound("not_running", f"the stack {self._stack.name} does not run", actions=[self._command("up")])
 
-    def _option(self) -> str:
-        return "" if self._stack.name == DEFAULT_STACK else f" --stack {self._stack.name}"
+    def _command(self, words: str) -> str:
+        return command_line(self._stack.name, words)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A disk that gives out half-way is said with the file; what has begun, the next `up` finishes."""
+        try:
+            yield
+        except OSError as error:
+            raise Failed(
+                "cannot_write",
+                f"{error.filename or self._state.folder} cannot be written: {error.strerror or error}",
+                actions=[f"free some space, or mend the folder's rights, and run: {self._command('up')}"],
+            ) from error
 
     def _inspect_orphan(self, service: str) -> Inspection:
         root = processes.root_of(self._places.pid_file(service))
@@ -314,13 +326,17 @@ class LocalRuntime:
 
     def _remove_files(self, *, volumes: bool) -> None:
         places = self._places
-        folders = [places.run, places.launchers, places.pid_files, places.binaries]
-        if volumes:
-            folders += [self._state.volumes, self._state.logs]
         try:
-            for folder in folders:
+            self._remove_doomed_volumes()
+            for folder in (places.run, places.launchers, places.pid_files, places.binaries):
                 if folder.exists():
                     shutil.rmtree(folder)
+            if volumes and self._state.volumes.exists():
+                # At once, or not at all: a database of which half is deleted must never be started.
+                self._state.volumes.rename(self._state.doomed_volumes)
+                self._remove_doomed_volumes()
+            if volumes and self._state.logs.exists():
+                shutil.rmtree(self._state.logs)
             for file in (places.configuration, places.supervisor_pid):
                 file.unlink(missing_ok=True)
         except OSError as error:
@@ -330,22 +346,14 @@ class LocalRuntime:
                 actions=[f"delete it by hand: rm -r {error.filename}"],
             ) from error
 
+    def _remove_doomed_volumes(self) -> None:
+        """Also those of a `down` that was killed half-way."""
+        if self._state.doomed_volumes.exists():
+            shutil.rmtree(self._state.doomed_volumes)
+
 
 def _running(programs: Mapping[str, Program]) -> dict[str, Program]:
     return {name: program for name, program in programs.items() if program.state in RUNS}
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """A disk that gives out half-way is said with the file; what has begun, the next `up` finishes."""
-    try:
-        yield
-    except OSError as error:
-        raise Failed(
-            "cannot_write",
-            f"{error.filename or folder} cannot be written: {error.strerror or error}",
-            actions=["free some space, or mend the folder's rights, and run: spokectl up"],
-        ) from error
 
 
 def _unsaid(_: str) -> None:

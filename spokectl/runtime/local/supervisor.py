@@ -96,6 +96,8 @@ def _program(service: Service) -> Mapping[str, object]:
         # Servers stop their own children in good order; a job's launcher cannot. The last resort reaches all of them.
         "stopasgroup": "true" if service.restart.startswith("on-failure") or service.kind is Kind.JOB else "false",
         "killasgroup": "true",
+        # supervisord's own files, logs among them, are private; what a server creates is its own affair.
+        "umask": "022",
         "redirect_stderr": "true",
         "stdout_logfile": f"logs/{service.name}.log",
         # What the launcher says before it writes there itself.
@@ -137,7 +139,7 @@ class Supervisor:
         with output.open("wb") as log:
             # Its parent is the shell, which ends at once: nobody has to wait for it, and no terminal ends it.
             started = subprocess.run(
-                ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *command],
+                ["/bin/sh", "-c", 'umask 077; "$@" >&2 & echo $!', "sh", *command],
                 cwd=places.configuration.parent,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,

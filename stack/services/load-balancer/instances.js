@@ -5,7 +5,6 @@ import fs from 'fs';
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
-// Where no upstream was chosen, NGINX writes the name of the group instead of an address.
 function tries(list) {
     return (list || '').split(/\s*[,:]\s+/).filter((word) => word !== '' && word !== '-');
 }
@@ -42,7 +41,8 @@ function account(r) {
     if (r.variables.counted === '1') {
         ngx.shared.counts.incr('in_flight', -1, 0);
     }
-    const addresses = tries(r.variables.upstream_addr);
+    // Where no instance was left to choose, NGINX writes the name of the group, which is no address.
+    const addresses = tries(r.variables.upstream_addr).filter((word) => word.includes(':'));
     const statuses = tries(r.variables.upstream_status);
     const instance = r.variables.upstream_http_x_spoke_instance;
     const last = addresses[addresses.length - 1];

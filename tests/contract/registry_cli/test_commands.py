@@ -61,7 +61,7 @@ def test_an_empty_list_is_an_envelope_of_exactly_these_bytes(tool: Tool) -> None
 def test_people_get_the_data_on_stdout_and_the_next_command_on_stderr(tool: Tool) -> None:
     done = tool("modules", "create", "payments", "-d", "Payments")
     assert done.stdout == b"payments\n"
-    assert b"spokectl versions push payments" in done.stderr
+    assert f"Next: spokectl versions push payments v1.0.0 ./protos --url {tool.url}\n".encode() in done.stderr
     listed = tool("modules", "list")
     assert listed.stderr == b""
     assert listed.stdout.splitlines()[0].split() == [b"NAME", b"VERSIONS", b"LATEST", b"UPDATED", b"DESCRIPTION"]

@@ -8,8 +8,9 @@ import pytest
 
 from spokectl.errors import NotFound, Refused
 from spokectl.model import RunState
+from spokectl.wait import Deadline, wait_until
 from tests.contract.runtime.conftest import MakeStack
-from tests.contract.runtime.tiny import TinyStack, free_ports, is_alive, job, service, wait_until_gone
+from tests.contract.runtime.tiny import WITHIN_S, TinyStack, free_ports, is_alive, job, service, wait_until_gone
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -37,6 +38,19 @@ def test_bring_up_repairs_what_was_stopped_killed_or_paused(pair: TinyStack) -> 
         pair.wait_for_answer("one")
         assert pair.inspect("one").state is RunState.RUNNING
     assert pair.ask("two")["pid"] == healthy
+
+
+def test_bring_up_starts_again_what_a_killed_command_was_stopping(make_stack: MakeStack) -> None:
+    stubborn = service(free_ports(1)[0], environment={"STUBBORN": "1"}, stop_grace_period="3s")
+    stack = make_stack({"one": stubborn})
+    stack.up()
+    before = stack.wait_for_answer("one")["pid"]
+    stop = stack.call_elsewhere("stop(['one'])")
+    wait_until(lambda: None if stack.log("one")[-1].endswith("no") else "not asked yet", Deadline(WITHIN_S), what="stopping")
+    stop.kill()
+    stop.wait()
+    stack.up()
+    assert stack.wait_for_answer("one")["pid"] != before
 
 
 def test_bring_up_of_some_services_starts_no_others(make_stack: MakeStack) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,6 +149,19 @@ class TinyStack:
 
     def down(self, *, volumes: bool = False) -> None:
         self.runtime.tear_down(volumes=volumes, notice=self.notices.append)
+
+    def call_elsewhere(self, call: str) -> "subprocess.Popen[bytes]":
+        """Makes the call of the runtime, such as `stop(['one'])`, in a process of its own, which a test may kill."""
+        path = self.stack.files[0]
+        code = f"""
+from pathlib import Path
+from spokectl.runtime.select import runtime_for
+from spokectl.settings import StackState
+from spokectl.stackfile import load_stack
+stack = load_stack({self.name!r}, [Path({str(path)!r})], shell={{}}, env_file={{}})
+runtime_for({self.runtime_name!r}, stack, StackState({self.name!r}, Path({str(self.state.folder.parent)!r}))).{call}
+"""
+        return subprocess.Popen([sys.executable, "-c", code])
 
     def inspect(self, name: str) -> Inspection:
         return self.runtime.inspect()[name]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.guard.nodes import Pair, copy_binaries
+from tests.integration.leftovers import will_be_removed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ def _open_folder(prefix: str) -> Path:
     # Below /tmp and open to all: pytest's own folders are the invoking user's alone, and socket paths must be short.
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     folder.chmod(0o755)
+    will_be_removed(folder)
     return folder
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
+from tests.integration.leftovers import will_be_ended
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -107,7 +109,9 @@ class Node:
                 stdout=log,
                 stderr=log,
                 cwd="/",
+                start_new_session=True,
             )
+        will_be_ended(self._guard)
 
     @property
     def guard(self) -> subprocess.Popen[bytes]:

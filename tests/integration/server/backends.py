@@ -23,6 +23,8 @@ import psycopg
 import redis
 from botocore.config import Config
 
+from tests.integration.leftovers import will_be_ended, will_be_removed
+
 HOST = "127.0.0.1"
 DEADLINE_S = 60.0
 PASSWORD = "a-password"
@@ -62,8 +64,15 @@ class Process:
         options: dict[str, Any] = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, env=environment, **options
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=environment,
+                start_new_session=True,
+                **options,
             )
+        will_be_ended(self.process)
 
     @property
     def log(self) -> str:
@@ -295,6 +304,7 @@ def _installed(package: str) -> Path:
 def folder() -> Iterator[Path]:
     """A folder with a short path that other users may enter."""
     path = Path(tempfile.mkdtemp(prefix="spoke-test-"))
+    will_be_removed(path)
     path.chmod(0o777)
     try:
         yield path

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.server.fixtures import api, module, other, push, stack, three_spokes
+from tests.integration.server.fixtures import api, module, other, pair, push, stack, three_spokes
 
-__all__ = ["api", "module", "other", "push", "stack", "three_spokes"]
+__all__ = ["api", "module", "other", "pair", "push", "stack", "three_spokes"]

@@ -17,6 +17,7 @@ from tests.integration.server.backends import (
     RedisNode,
     Spoke,
     folder,
+    free_port,
     postgres_binaries,
     spoke_environment,
 )
@@ -113,3 +114,22 @@ def push(api: httpx.Client) -> Push:
         return api.post(f"/modules/{module}/versions", json={"version": version, "files": files, **fields})
 
     return push_one
+
+
+@pytest.fixture
+def pair(stack: Stack) -> Iterator[tuple[PostgresNode, PostgresNode, Spoke]]:
+    """A primary with its standby, and a Spoke that keeps nothing in memory."""
+    primary = PostgresNode(stack.folder, stack.binaries, f"primary-{free_port()}")
+    standby = PostgresNode(stack.folder, stack.binaries, f"standby-{free_port()}")
+    primary.initialise()
+    primary.start()
+    standby.clone(primary)
+    standby.start()
+    environment = spoke_environment(primary, standby, store=stack.store, cache=stack.redis)
+    spoke = stack.spoke_with({**environment, "SPOKE_L1_CACHE_SIZE": "0"}).start()
+    try:
+        yield primary, standby, spoke
+    finally:
+        spoke.stop()
+        standby.stop(signal.SIGINT)
+        primary.stop(signal.SIGINT)

@@ -74,6 +74,7 @@ def files(*paths: str) -> list[dict[str, str]]:
         ({"version": 1, "files": files("a.proto")}, "invalid_field"),
         ({"version": "v1", "files": []}, "no_files"),
         ({"version": "v1"}, "no_files"),
+        ({"version": "v1", "files": files(*map(str, range(10_001)))}, "too_many_files"),
         ({"version": "v1", "files": {}}, "invalid_field"),
         ({"version": "v1", "files": ["a"]}, "invalid_field"),
         ({"version": "v1", "files": [{"path": "a.proto", "content": 7}]}, "invalid_field"),

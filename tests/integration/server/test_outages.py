@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 
 import httpx
 import psycopg
@@ -140,6 +139,24 @@ def test_without_the_object_store_reads_and_repeats_go_on(stack: Stack, module: 
         spoke.stop()
 
 
+def test_an_object_store_that_hangs_is_given_up_at_the_deadline(
+    stack: Stack, three_spokes: list[Spoke], module: str, push: Push
+) -> None:
+    push(module, "v1.0.0", PROTO + "// connected\n")
+    stack.store.send(signal.SIGSTOP)
+    try:
+        late = {"X-Spoke-Received": f"{time.time() - 14:.3f}"}
+        files = [{"path": f"{number}.txt", "content": f"{module} {number}"} for number in range(100)]
+        url = f"{three_spokes[0].url}/modules/{module}/versions"
+        started_s = time.monotonic()
+        refused = httpx.post(url, json={"version": "v2.0.0", "files": files}, headers=late, timeout=60)
+        assert (refused.status_code, refused.json()["code"]) == (503, "storage_unavailable")
+        assert time.monotonic() - started_s < 4
+    finally:
+        stack.store.send(signal.SIGCONT)
+    assert push(module, "v1.1.0").status_code == 201
+
+
 def test_no_write_fails_while_postgres_restarts(stack: Stack, three_spokes: list[Spoke], module: str) -> None:
     def write(name: str) -> None:
         spoke = three_spokes[hash(name) % 3]
@@ -155,24 +172,6 @@ def test_no_write_fails_while_postgres_restarts(stack: Stack, three_spokes: list
     assert outcome.failed == []
     stored = {each["version"] for each in httpx.get(f"{three_spokes[0].url}/modules/{module}/versions").json()}
     assert stored == set(outcome.succeeded)
-
-
-@pytest.fixture
-def pair(stack: Stack) -> Iterator[tuple[PostgresNode, PostgresNode, Spoke]]:
-    primary = PostgresNode(stack.folder, stack.binaries, f"primary-{free_port()}")
-    standby = PostgresNode(stack.folder, stack.binaries, f"standby-{free_port()}")
-    primary.initialise()
-    primary.start()
-    standby.clone(primary)
-    standby.start()
-    environment = environment_of(primary, standby, store=stack.store, cache=stack.redis)
-    spoke = stack.spoke_with({**environment, "SPOKE_L1_CACHE_SIZE": "0"}).start()
-    try:
-        yield primary, standby, spoke
-    finally:
-        spoke.stop()
-        standby.stop(signal.SIGINT)
-        primary.stop(signal.SIGINT)
 
 
 def test_reads_go_on_from_the_standby_and_writes_wait_for_its_promotion(

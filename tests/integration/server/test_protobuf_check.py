@@ -148,16 +148,48 @@ def test_a_worker_that_dies_is_replaced_and_an_input_that_kills_it_twice_is_refu
     run(test)
 
 
-def test_a_worker_that_hangs_ends_with_the_deadline_and_leaves_no_files() -> None:
+def test_a_worker_that_hangs_ends_with_the_deadline_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     async def test(checker: ProtobufChecker) -> None:
         await checker.check([File("a.proto", HEAD)], [], time.time() + 60)
         assert checker.worker_pid is not None
         os.kill(checker.worker_pid, signal.SIGSTOP)
-        before = set(Path(tempfile.gettempdir()).glob("spoke-protoc-*"))
         with pytest.raises(ApiError) as refused:
             await checker.check([File("a.proto", HEAD)], [], time.time() + 0.3)
         assert (refused.value.status, refused.value.code) == (503, "check_timeout")
-        assert set(Path(tempfile.gettempdir()).glob("spoke-protoc-*")) <= before
+        assert list(tmp_path.iterdir()) == []
+        await checker.check([File("a.proto", HEAD)], [], time.time() + 60)
+
+    run(test)
+
+
+def test_waiting_for_others_to_be_checked_ends_with_the_deadline_too() -> None:
+    async def test(checker: ProtobufChecker) -> None:
+        await checker.check([File("a.proto", HEAD)], [], time.time() + 60)
+        assert checker.worker_pid is not None
+        os.kill(checker.worker_pid, signal.SIGSTOP)
+        first = asyncio.create_task(checker.check([File("a.proto", HEAD)], [], time.time() + 3))
+        await asyncio.sleep(0)
+        started_s = time.monotonic()
+        with pytest.raises(ApiError) as refused:
+            await checker.check([File("b.proto", HEAD)], [], time.time() + 0.3)
+        assert refused.value.code == "check_timeout"
+        assert time.monotonic() - started_s < 2
+        with pytest.raises(ApiError):
+            await first
+
+    run(test)
+
+
+def test_more_faults_than_can_be_told_are_a_refusal_and_do_not_answer_the_next_question() -> None:
+    async def test(checker: ProtobufChecker) -> None:
+        text = HEAD + "x" + "}\n" * 6000
+        with pytest.raises(ApiError) as refused:
+            await checker.check([File(f"{number}.proto", text) for number in range(300)], [], time.time() + 120)
+        assert (refused.value.status, refused.value.code) == (400, "invalid_proto")
         await checker.check([File("a.proto", HEAD)], [], time.time() + 60)
 
     run(test)

@@ -1,6 +1,7 @@
 """Stands in for a Spoke: answers on an API and a health port, names itself, and tells what it was sent.
 
-Usage: backend.py NAME API-PORT HEALTH-PORT [HOST]. `/answer/STATUS` answers with that status, `/slow/SECONDS` after a while.
+Usage: backend.py NAME API-PORT HEALTH-PORT [HOST]. `/answer/STATUS` answers with that status, `/slow/SECONDS` after a while;
+`/budget/SECONDS` gives up, as a Spoke without a database does, so long after the load balancer has received the request.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ class Handler(BaseHTTPRequestHandler):
         status = int(rest[0]) if verb == "answer" else 200
         if verb == "slow":
             time.sleep(float(rest[0]))
+        if verb == "budget":
+            time.sleep(max(0.0, float(self.headers["X-Spoke-Received"]) + float(rest[0]) - time.time()))
+            status = 503
         told = {
             "instance": self.name,
             "path": self.path,

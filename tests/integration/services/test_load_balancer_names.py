@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.integration.leftovers import will_be_ended
+
 from .running import Service, free_ports, freeze, wait_until
 
 pytestmark = [
@@ -81,7 +83,8 @@ class Network:
     def start_backend(self, name: str, address: str) -> None:
         script = Path(__file__).with_name("backend.py")
         arguments = [name, str(self.api_port), str(self.health_port), address]
-        self.backends[name] = subprocess.Popen([sys.executable, str(script), *arguments])
+        self.backends[name] = subprocess.Popen([sys.executable, str(script), *arguments], start_new_session=True)
+        will_be_ended(self.backends[name])
         wait_until(lambda: self.listens(address), f"{name} listens")
         self.names.addresses[name] = address
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,3 +126,17 @@ def test_a_status_that_is_missing_or_damaged_reads_as_empty(tmp_path: Path) -> N
     assert store.read_status("postgres-primary") == {}
     store.write_status("postgres-primary", {"state": "running"})
     assert store.read_status("postgres-primary") == {"state": "running"}
+
+
+def test_a_claim_killed_before_its_last_step_leaves_no_way_to_change_the_record_in_place(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path)
+    store.create(CLAIM)
+    # As a kill between link() and unlink() leaves it; in a container the next guard has the same process id.
+    (tmp_path / f".cluster.json.{os.getpid()}").hardlink_to(tmp_path / "cluster.json")
+    with (tmp_path / "cluster.json").open() as reader:
+        store.replace(CLAIM, CLAIM.moved("postgres-replica", None, "test", "test"))
+        assert json.loads(reader.read())["epoch"] == 1
+    record = store.read()
+    assert record is not None
+    assert record.epoch == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["cluster.json"]

@@ -1,12 +1,15 @@
 """supervisord's configuration, its answers, and what is made of them."""
 
 import configparser
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from spokectl.model import Inspection, Kind, RunState, Service
+from spokectl.runtime.local import processes
 from spokectl.runtime.local.inspection import Exit, exits_in, judge
 from spokectl.runtime.local.order import stop_stages
 from spokectl.runtime.local.places import Places
@@ -165,3 +168,14 @@ def test_a_refusal_is_read_as_a_fault() -> None:
 def test_an_answer_that_is_no_xml_is_an_error_of_the_wire() -> None:
     with pytest.raises(OSError, match="cannot be read"):
         _Reader().read(b"<html><not closed>")
+
+
+def test_another_users_process_is_there_and_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_: psutil.Process) -> str:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "status", denied)
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(str(os.getpid()))
+    assert processes.is_alive(os.getpid())
+    assert processes.root_of(pid_file) is None

@@ -145,7 +145,9 @@ class RecordStore:
 
     def _write_temporary(self, name: str, content: bytes, *, durable: bool) -> Path:
         temporary = self._directory / f".{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        # One that a killed claim has left may be the record itself under a second name: never write into it.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             # Readable for all: the invoking root and the server's own user both read it, and it holds no secret.
             os.fchmod(descriptor, 0o644)

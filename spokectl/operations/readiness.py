@@ -1,0 +1,118 @@
+"""Waiting until services answer by their own protocols, or it is clear that one will not."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from spokectl.errors import Failed, OutcomeUnknown
+from spokectl.model import Inspection, Kind, RunState
+from spokectl.operations.context import Context
+from spokectl.operations.health import ServiceStatus, observe_one
+from spokectl.operations.postgres.guard import guard_word
+from spokectl.result import Report
+from spokectl.settings import command_line
+from spokectl.wait import Deadline
+
+_POLL_S = 0.1
+_INSPECT_S = 0.25
+_LOG_LINES = 20
+_ASK_GUARDS_S = 3.0
+# A server that dies again and again will not come by waiting; a first crash may still be a dependency that is late.
+_CRASHES_THAT_COUNT = 5
+
+
+def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, report: Report) -> None:
+    """Asks every service again and again, all at once, until each is ready; reports every change.
+
+    It ends early when a service cannot become ready any more: Failed, as OutcomeUnknown at the deadline, names it, its
+    reason and its last log lines.
+    """
+    watch = _Watch(context, report)
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        inspected_at = 0.0
+        inspections: dict[str, Inspection] = {}
+        while True:
+            now = time.monotonic()
+            if now - inspected_at >= _INSPECT_S:
+                inspections, inspected_at = context.runtime.inspect(), now
+            pending = [name for name in wanted if not watch.ready(name)]
+            list(pool.map(watch.look, pending, [inspections.get(name) for name in pending]))
+            pending = [name for name in wanted if not watch.ready(name)]
+            if not pending:
+                return
+            watch.fail_if_hopeless(inspections, pending)
+            watch.fail_if_refused(pending)
+            if deadline.passed:
+                watch.fail_late(pending, deadline.timeout_s)
+            time.sleep(min(_POLL_S, deadline.remaining_s + 0.001))
+
+
+class _Watch:
+    """What was last seen of each service that is waited for."""
+
+    def __init__(self, context: Context, report: Report) -> None:
+        self._context = context
+        self._report = report
+        self._last: dict[str, ServiceStatus] = {}
+        self._crashes: dict[str, set[int]] = {}
+        self._asked_at = time.monotonic()
+
+    def ready(self, name: str) -> bool:
+        return name in self._last and self._last[name].ok
+
+    def look(self, name: str, inspection: Inspection | None) -> None:
+        status = observe_one(self._context.stack.services[name], inspection)
+        before = self._last.get(name)
+        self._last[name] = status
+        if before is None or (before.health, before.role) != (status.health, status.role):
+            word = status.health if status.ok else "starting"
+            if before is None or status.ok or before.ok:
+                self._report(name, word, status.role)
+
+    def fail_if_refused(self, pending: list[str]) -> None:
+        """A guard that refuses waits for the operator, not for time: it is asked now and then."""
+        now = time.monotonic()
+        if now - self._asked_at < _ASK_GUARDS_S:
+            return
+        self._asked_at = now
+        for name in pending:
+            if self._context.stack.services[name].kind is not Kind.POSTGRES:
+                continue
+            word = guard_word(self._context.runtime, name)
+            if word.refuses:
+                raise Failed("postgres_refused", f"{name} may not start: {word.reason}", actions=word.actions)
+
+    def fail_if_hopeless(self, inspections: dict[str, Inspection], pending: list[str]) -> None:
+        for name in pending:
+            seen = inspections.get(name)
+            if seen is None:
+                continue
+            if seen.state is RunState.RESTARTING and seen.pid is None:
+                self._crashes.setdefault(name, set()).add(hash((seen.detail, seen.started_at)))
+            crashed_often = len(self._crashes.get(name, ())) >= _CRASHES_THAT_COUNT
+            if seen.state is RunState.FAILED or crashed_often:
+                raise Failed(
+                    "service_failed",
+                    f"{name} cannot run: {seen.detail or seen.state}\n{self._log_of(name)}",
+                    details={"service": name, "exit_code": seen.exit_code},
+                    actions=[self._command(f"logs {name}"), self._command("up")],
+                )
+
+    def fail_late(self, pending: list[str], timeout_s: float) -> None:
+        reasons = {name: self._last[name].reason or self._last[name].health for name in pending}
+        worst = pending[0]
+        lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise OutcomeUnknown(
+            "timeout",
+            f"not ready after {timeout_s:g} s: {lines}\n{self._log_of(worst)}",
+            details={"services": reasons},
+            retryable=True,
+            actions=[self._command(f"logs {worst}"), self._command("status"), self._command("up --timeout 5m")],
+        )
+
+    def _command(self, words: str) -> str:
+        return command_line(self._context.stack.name, words)
+
+    def _log_of(self, name: str) -> str:
+        lines = self._context.runtime.logs([name], since=None, tail=_LOG_LINES, follow=False)
+        text = "\n".join(f"  {line.text}" for line in lines)
+        return f"  last lines of its log:\n{text}" if text else "  its log is empty"

@@ -1,0 +1,18 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from spokectl.errors import Refused
+from spokectl.operations.context import exclusive
+from spokectl.settings import StackState
+
+
+def test_a_second_operation_is_refused_and_told_who_holds_the_stack_since_when(tmp_path: Path) -> None:
+    state = StackState("s", tmp_path)
+    with exclusive(state, "up"), pytest.raises(Refused) as caught, exclusive(state, "down"):
+        raise AssertionError("two at the same time")
+    assert caught.value.code == "locked"
+    assert f"up, process {os.getpid()}, since 20" in caught.value.message
+    with exclusive(state, "down"):
+        assert state.lock_file.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,99 @@
+"""When a wait for services ends. Nothing here runs: these services are seen down, done or dying, never asked."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from spokectl.errors import ExitCode, Failed, NotFound, OutcomeUnknown
+from spokectl.model import HealthProbe, Inspection, Kind, LogLine, RunState, Service, Stack
+from spokectl.operations.context import Context
+from spokectl.operations.readiness import wait_until_ready
+from spokectl.runtime.base import Capabilities, Invocation, Notice
+from spokectl.settings import StackState
+from spokectl.wait import Deadline
+
+LONG_S = 60.0
+
+
+@dataclass
+class SeenRuntime:
+    """A runtime that shows what it is told to, one view after the other; the last one stays."""
+
+    views: list[dict[str, Inspection]]
+    name: str = "seen"
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(False, False, False))
+
+    def inspect(self) -> dict[str, Inspection]:
+        return self.views.pop(0) if len(self.views) > 1 else self.views[0]
+
+    def logs(self, services: Iterable[str], *, since: datetime | None, tail: int | None, follow: bool) -> Iterator[LogLine]:
+        assert (since, follow) == (None, False)
+        assert tail is not None
+        return (LogLine(name, None, f"the last words of {name}") for name in services)
+
+    def left_out(self) -> dict[str, str]:
+        return {}
+
+    def invocation(self, service: str, argv: Sequence[str]) -> Invocation:
+        raise NotFound("not_running", f"{service} does not run")
+
+    def bring_up(self, services: Sequence[str], notice: Notice) -> None:
+        raise AssertionError("a wait changes nothing")
+
+    def tear_down(self, *, volumes: bool, notice: Notice) -> None:
+        raise AssertionError("a wait changes nothing")
+
+    def start(self, services: Sequence[str]) -> None:
+        raise AssertionError("a wait changes nothing")
+
+    stop = kill = pause = unpause = start
+
+
+def context(tmp_path: Path, *views: Inspection) -> Context:
+    service = Service("setup", Kind.JOB, "job", HealthProbe("job"), {}, "setup")
+    stack = Stack("second", (tmp_path / "stack.yml",), {"setup": service}, (), {})
+    return Context(stack, StackState("second", tmp_path), SeenRuntime([{"setup": view} for view in views]))
+
+
+def unheard(subject: str, state: str, detail: str = "") -> None:
+    """Takes the report and keeps it to itself."""
+
+
+def test_a_job_is_ready_when_it_is_done_and_every_change_is_reported(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    waits = context(tmp_path, Inspection("setup", RunState.ABSENT), Inspection("setup", RunState.DONE))
+    wait_until_ready(waits, ["setup"], Deadline(LONG_S), lambda subject, state, detail="": said.append((subject, state)))
+    assert said == [("setup", "starting"), ("setup", "done")]
+
+
+def test_a_service_that_has_failed_ends_the_wait_with_its_last_words(tmp_path: Path) -> None:
+    failed = Inspection("setup", RunState.FAILED, exit_code=7, detail="ended with exit code 7")
+    with pytest.raises(Failed) as caught:
+        wait_until_ready(context(tmp_path, failed), ["setup"], Deadline(LONG_S), unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("service_failed", ExitCode.FAILED)
+    assert "ended with exit code 7" in caught.value.message
+    assert "the last words of setup" in caught.value.message
+    assert caught.value.details == {"service": "setup", "exit_code": 7}
+    assert caught.value.actions == ("spokectl logs setup --stack second", "spokectl up --stack second")
+
+
+def test_a_service_that_crashes_again_and_again_ends_the_wait(tmp_path: Path) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    crashes = [
+        Inspection("setup", RunState.RESTARTING, started_at=start + timedelta(seconds=number), detail="crashed")
+        for number in range(9)
+    ]
+    with pytest.raises(Failed, match="setup cannot run: crashed"):
+        wait_until_ready(context(tmp_path, *crashes), ["setup"], Deadline(LONG_S), unheard)
+
+
+def test_a_wait_ends_at_its_deadline_with_reason_log_and_next_command(tmp_path: Path) -> None:
+    absent = Inspection("setup", RunState.ABSENT)
+    with pytest.raises(OutcomeUnknown) as caught:
+        wait_until_ready(context(tmp_path, absent), ["setup"], Deadline(0.01), unheard)
+    assert "setup: not started" in caught.value.message
+    assert "the last words of setup" in caught.value.message
+    assert caught.value.actions[0] == "spokectl logs setup --stack second"
