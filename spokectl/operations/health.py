@@ -37,6 +37,13 @@ class ServiceStatus:
         return self.health in {"healthy", "done", "left-out"}
 
 
+def load_probes() -> None:
+    """Imports the clients that probes need, so that it need not be done later, when the servers want the processor."""
+    import spokectl.clients.postgres
+    import spokectl.clients.probe
+    import spokectl.clients.redis  # noqa: F401 - importing is all
+
+
 def probe(service: Service, *, timeout_s: float = PROBE_TIMEOUT_S) -> Health:
     """Asks the server over its published port, by its own protocol. It never raises: no answer is an answer."""
     return _PROBES[service.health.protocol](service, timeout_s)

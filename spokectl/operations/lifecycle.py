@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Stack
 from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file, stack_files
 from spokectl.operations.endpoints import Endpoint, endpoints
-from spokectl.operations.health import ServiceStatus, judged, observe
+from spokectl.operations.health import ServiceStatus, judged, load_probes, observe
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.scale import override_for, port_settings_for
 from spokectl.result import Report, Result
@@ -60,6 +61,8 @@ def up(request: UpRequest, report: Report) -> Result:
             for name in stack.services.keys() & left_out:
                 report(name, "left-out")
             notices = [*stack.notices, *(f"{name} is left out: {reason}" for name, reason in left_out.items())]
+            # While the runtime waits for its supervisor a core is idle: later none is.
+            Thread(target=load_probes, daemon=True).start()
             runtime.bring_up(wanted, notices.append)
         context = Context(stack, state, runtime)
         wait_until_ready(context, wanted, deadline, report)

@@ -91,6 +91,8 @@ wait_for_server() { # ADDRESS SECONDS
 keep_asking() { # FILE PATTERN COMMAND...
     file=$1 pattern=$2
     shift 2
+    # Where everything starts at once, nobody answers yet; a question that must fail only makes the others later.
+    sleep $poll_s
     while kill -0 $$; do
         "$@" >"$file.part" 2>&1 </dev/null &
         echo $! >"$file.pid"

@@ -186,10 +186,12 @@ def test_waiting_for_others_to_be_checked_ends_with_the_deadline_too() -> None:
 
 def test_more_faults_than_can_be_told_are_a_refusal_and_do_not_answer_the_next_question() -> None:
     async def test(checker: ProtobufChecker) -> None:
-        text = HEAD + "x" + "}\n" * 6000
+        # Each fault is told with its file's path, so long paths make long words of short files.
+        text, folder = HEAD + "x" + "}\n" * 900, "/".join("d" * 240 for _ in range(2))
         with pytest.raises(ApiError) as refused:
-            await checker.check([File(f"{number}.proto", text) for number in range(300)], [], time.time() + 120)
+            await checker.check([File(f"{folder}/{number}.proto", text) for number in range(300)], [], time.time() + 120)
         assert (refused.value.status, refused.value.code) == (400, "invalid_proto")
+        assert refused.value.message == "protoc finds more wrong with these files than can be told"
         await checker.check([File("a.proto", HEAD)], [], time.time() + 60)
 
     run(test)
