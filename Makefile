@@ -7,6 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
 up: .venv/.installed ## bring the whole stack up
 	$(BIN)/spokectl up
+	@echo "  (. .venv/bin/activate puts spokectl on your PATH)" >&2
 
 down: .venv/.installed ## stop it; the data stays
 	$(BIN)/spokectl down
@@ -44,6 +45,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: requirements.lock pyproject.toml | .venv/bin/pip
+	@echo "installing into .venv: about 20 s the first time" >&2
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@

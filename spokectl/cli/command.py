@@ -32,6 +32,8 @@ class Call:
 
     command: str
     stack: str
+    stack_named: bool
+    """Whether --stack stood on the command line."""
     file: Path | None
     json: bool
     quiet: bool
@@ -109,6 +111,7 @@ class Command(TyperCommand):
         file = ctx.params.pop("file") or os.environ.get("SPOKECTL_FILE")
         call = Call(
             command=command_name(ctx),
+            stack_named=ctx.params["stack"] is not None,
             stack=stack_name(ctx.params.pop("stack")),
             file=Path(file).absolute() if file else None,
             json=ctx.params.pop("json"),

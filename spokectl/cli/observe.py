@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from spokectl.cli.command import Answer, Command, current_call
+from spokectl.errors import ExitCode
 from spokectl.result import Result, dumps
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -89,12 +90,16 @@ def logs(
 
     call = current_call()
     lines = read(call.stack, call.file, services or [], since=since, tail=tail, grep=grep, follow=follow)
-    if call.json:
-        for line in lines:
-            sys.stdout.write(dumps(line) + "\n")
-            sys.stdout.flush()
-    else:
-        print_logs(lines, width=16)
+    try:
+        if call.json:
+            for line in lines:
+                sys.stdout.write(dumps(line) + "\n")
+                sys.stdout.flush()
+        else:
+            print_logs(lines, width=16)
+    except KeyboardInterrupt:
+        # The usual way to end --follow: nothing has gone wrong, and nothing needs to be said.
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     return Answer(Result(None), streamed=True)
 
 

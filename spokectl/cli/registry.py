@@ -5,6 +5,7 @@ from typing import Annotated
 
 import click
 import typer
+from click.core import ParameterSource
 
 from spokectl.cli.command import Duration, current_call
 from spokectl.errors import UsageError
@@ -36,6 +37,10 @@ def target(url: str | None, timeout_s: float) -> Target:
     """The registry of this call. What goes on is said on stderr, unless a program is listening."""
     call = current_call()
     silent = call.json or call.quiet
+    named = click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE
+    if call.stack_named and not named:
+        # What stands on the command line comes before what an earlier `eval` has left in the shell.
+        url = None
     return Target(
         stack=call.stack,
         file=call.file,

@@ -11,7 +11,7 @@ from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Kind, Service, Stack
 from spokectl.runtime.base import Runtime
-from spokectl.settings import StackRecord, StackState, command_line, read_env_file
+from spokectl.settings import DEFAULT_STACK, StackRecord, StackState, command_line, read_env_file
 from spokectl.stackfile import default_stack_file, load_stack
 
 
@@ -29,11 +29,24 @@ class Context:
 
 
 def stack_file(chosen: Path | None, record: StackRecord | None) -> Path:
-    """The file to read: the one asked for, else the one the stack was brought up with, else the default."""
+    """The file to read: the one asked for, else the one the stack was last brought up with, else the default.
+
+    UsageError (`stack_file_gone`) when that was a file of the user's own and is not there any more: another one would
+    silently undo what it said. The project's own file may have moved with its checkout.
+    """
     if chosen is not None:
         return chosen
-    if record is not None and Path(record.file).is_file():
-        return Path(record.file)
+    if record is None:
+        return default_stack_file()
+    last = Path(record.file)
+    if last.is_file():
+        return last
+    if last.parts[-2:] not in {("stack", "ha-stack.yml"), ("_stack", "ha-stack.yml")}:
+        raise UsageError(
+            "stack_file_gone",
+            f"the stack file {last}, which this stack was brought up with, is not there any more",
+            actions=["put it back, or name another one: --file PATH"],
+        )
     return default_stack_file()
 
 
@@ -49,6 +62,19 @@ def stack_files(state: StackState, file: Path) -> list[Path]:
     return [file, state.override_file] if state.override_file.exists() else [file]
 
 
+def require_known(name: str) -> None:
+    """NotFound (`no_stack`) for a name that was never brought up: its ports would be those of another stack.
+
+    The default stack passes: plain Compose may have brought it up.
+    """
+    if name != DEFAULT_STACK and StackState(name).read_record() is None:
+        raise _never_was(name)
+
+
+def _never_was(name: str) -> NotFound:
+    return NotFound("no_stack", f"the stack {name} was never brought up", actions=[command_line(name, "up")])
+
+
 def open_context(name: str, file: Path | None) -> Context:
     """A stack that was brought up before. NotFound (`no_stack`) when it never was."""
     from spokectl.runtime.select import runtime_for
@@ -56,7 +82,7 @@ def open_context(name: str, file: Path | None) -> Context:
     state = StackState(name)
     record = state.read_record()
     if record is None:
-        raise NotFound("no_stack", f"the stack {name} was never brought up", actions=[command_line(name, "up")])
+        raise _never_was(name)
     stack = open_stack(name, file)
     return Context(stack, state, runtime_for(record.runtime, stack, state))
 

@@ -84,7 +84,9 @@ def down(name: str, file: Path | None, *, volumes: bool, report: Report) -> Resu
     with exclusive(context.state, "down"), context.journal.operation("down", volumes=volumes):
         context.runtime.tear_down(volumes=volumes, notice=lambda text: report("stack", "notice", text))
         if volumes:
+            # Without data nothing is settled any more: runtime and stack file are chosen anew. Settings stay.
             context.state.override_file.unlink(missing_ok=True)
+            context.state.record_file.unlink(missing_ok=True)
     return Result({"stack": name, "was_up": True, "volumes_deleted": volumes})
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spokectl.errors import NotFound
 from spokectl.model import Inspection, RunState
-from spokectl.operations.context import open_context, open_stack, services_of
+from spokectl.operations.context import open_context, open_stack, require_known, services_of
 from spokectl.operations.endpoints import Endpoint, endpoints, environment
 from spokectl.operations.health import ServiceStatus, judged, observe
 from spokectl.result import Result
@@ -43,10 +43,12 @@ def access_points(name: str, file: Path | None) -> list[Endpoint]:
     try:
         context = open_context(name, file)
     except NotFound:
+        require_known(name)
         return endpoints(open_stack(name, file), {}, {})
     statuses = observe(context, context.stack.services)
     return endpoints(context.stack, {each.service: each.role for each in statuses}, context.runtime.left_out())
 
 
 def client_environment(name: str, file: Path | None, *, show_secrets: bool) -> dict[str, str]:
+    require_known(name)
     return environment(open_stack(name, file), show_secrets=show_secrets)

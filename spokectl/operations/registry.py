@@ -87,8 +87,9 @@ def every(fetch: Callable[[str | None], "Page[Noun]"]) -> Iterator[Noun]:
 
 @cache
 def _stack(name: str, file: Path | None) -> "Stack":
-    from spokectl.operations.context import open_stack
+    from spokectl.operations.context import open_stack, require_known
 
+    require_known(name)
     return open_stack(name, file)
 
 

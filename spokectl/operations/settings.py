@@ -2,11 +2,13 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 
-from spokectl.errors import NotFound, UsageError
+from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.model import Setting
 from spokectl.operations.context import exclusive, open_stack, stack_file, stack_files
+from spokectl.printable import quoted
 from spokectl.result import Result
 from spokectl.settings import StackState, command_line, read_env_file, write_env_file
 from spokectl.stackfile import load_stack
@@ -52,6 +54,9 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
     settings = open_stack(name, file).settings
     for setting in [*set_values, *unset]:
         _known(settings, setting, name)
+    for setting, value in set_values.items():
+        _require_shape(settings[setting], value)
+    _require_no_new_password(state, [*set_values, *unset])
     with exclusive(state, "config"):
         env = {key: value for key, value in (read_env_file(state.env_file) | set_values).items() if key not in unset}
         # The whole file is read with the new values before they are kept: a broken one is refused, not discovered later.
@@ -60,6 +65,35 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
     overruled = [setting for setting in set_values if setting in os.environ]
     warnings = tuple(f"{each} is also set in the shell, which comes first" for each in overruled)
     return Result({"set": sorted(set_values), "unset": sorted(unset), "file": str(state.env_file)}, warnings)
+
+
+_SHAPES = (
+    (re.compile(r"\d+\Z"), re.compile(r"\d+\Z", re.ASCII), "a whole number"),
+    (re.compile(r"(true|false)\Z"), re.compile(r"(true|false)\Z"), "true or false"),
+    (re.compile(r"\d+(ms|s|m|h)\Z"), re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+\Z", re.ASCII), "a duration such as 10s"),
+    (re.compile(r"\d+[kMG]B\Z"), re.compile(r"\d+[kMGT]B\Z", re.ASCII), "a size such as 64MB"),
+)
+
+
+def _require_shape(setting: Setting, value: str) -> None:
+    """UsageError (`bad_setting`) when the default is a number, a duration, a size or a truth, and the value is not."""
+    for default, shape, expected in _SHAPES:
+        if setting.default is not None and default.match(setting.default) and not shape.match(value):
+            raise UsageError("bad_setting", f"{setting.name}={quoted(value)}: expected {expected}, as {setting.default}")
+
+
+def _require_no_new_password(state: StackState, names: list[str]) -> None:
+    """Refused (`password_in_use`): the database keeps the passwords that it was made with, and nobody could log in."""
+    fixed = [name for name in names if re.match(r"SPOKE_POSTGRES_(\w+_)?(USER|PASSWORD|DATABASE)\Z", name)]
+    if fixed and state.read_record() is not None:
+        raise Refused(
+            "password_in_use",
+            f"{', '.join(fixed)}: the database was made with another value and keeps it",
+            actions=[
+                command_line(state.name, "down --volumes") + "  # deletes all data",
+                "bring up another stack with it: spokectl config set … --stack NAME",
+            ],
+        )
 
 
 def _known(settings: dict[str, Setting], name: str, stack: str) -> str:

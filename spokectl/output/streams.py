@@ -30,16 +30,27 @@ def _console(*, stderr: bool) -> Console:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table without borders on stdout: one line a row, also for `awk` and `grep`."""
+    cells = [[_cell(value) for value in row] for row in rows]
     console = stdout()
+    if _needed(headers, cells) > console.width:
+        # Too narrow to fold the last column: whole lines, which the terminal wraps, stay readable and can be copied.
+        console.width = _UNBOUNDED
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 2, 0, 0))
     for index, header in enumerate(headers):
-        table.add_column(header, no_wrap=index == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*[_cell(value) for value in row])
+        table.add_column(header, no_wrap=index < len(headers) - 1, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         sys.stdout.write(line.rstrip() + "\n")
+
+
+def _needed(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The width at which no column but the last is cut, and no word of that."""
+    columns = list(zip(headers, *rows, strict=True))
+    fixed = sum(max(map(len, column)) + 2 for column in columns[:-1])
+    return fixed + max(len(word) for cell in columns[-1] for word in cell.split() or [""])
 
 
 def _cell(value: object) -> str:

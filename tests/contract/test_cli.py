@@ -10,6 +10,7 @@ import pytest
 
 from spokectl import __version__
 from spokectl.cli.app import COMMANDS
+from spokectl.settings import StackRecord, StackState
 
 ENVELOPE = ["schema_version", "command", "status", "data", "warnings", "error"]
 ERROR = ["code", "message", "retryable", "details", "actions"]
@@ -81,7 +82,17 @@ def test_every_command_explains_itself_with_an_example(tmp_path: Path, command: 
         (["config", "get", "SPOKE_NOPE"], "unknown_setting", 4),
         (["config", "set", "SPOKE_NOPE=1"], "unknown_setting", 4),
         (["config", "set", "SPOKE_LOG_LEVEL"], "bad_setting", 2),
-        (["config", "set", "SPOKE_NGINX_PORT=abc"], "bad_stack_file", 2),
+        (["config", "set", "SPOKE_NGINX_PORT=abc"], "bad_setting", 2),
+        (["config", "set", "SPOKE_POSTGRES_MAX_CONNS=banana"], "bad_setting", 2),
+        (["config", "set", "SPOKE_POSTGRES_MAX_CONNS="], "bad_setting", 2),
+        (["config", "set", "SPOKE_RETRY_BUDGET=15"], "bad_setting", 2),
+        (["config", "set", "SPOKE_CACHE_ENABLED=yes"], "bad_setting", 2),
+        (["config", "set", "SPOKE_POSTGRES_SHARED_BUFFERS=much"], "bad_setting", 2),
+        (["modules", "list", "--stack", "nosuch"], "no_stack", 4),
+        (["modules", "delete", "a", "--yes", "--stack", "nosuch"], "no_stack", 4),
+        (["versions", "list", "a", "--stack", "nosuch"], "no_stack", 4),
+        (["endpoints", "--stack", "nosuch"], "no_stack", 4),
+        (["endpoints", "--env", "--stack", "nosuch"], "no_stack", 4),
         (["config", "set", "SPOKE_NGINX_PORT=0"], "bad_stack_file", 2),
         (["config", "set", "SPOKE_NGINX_PORT=65536"], "bad_stack_file", 2),
         (["config", "set", "SPOKE_NGINX_PORT=8081"], "bad_stack_file", 2),
@@ -243,3 +254,31 @@ def test_output_in_a_pipe_does_not_depend_on_the_terminal(tmp_path: Path, enviro
     plain = spokectl(tmp_path, "config", "list").stdout
     assert spokectl(tmp_path, "config", "list", **environment).stdout == plain
     assert "\x1b" not in plain
+
+
+def brought_up_with(tmp_path: Path, file: Path) -> None:
+    state = StackState("spoke", tmp_path / "state")
+    state.ensure()
+    state.write_record(StackRecord("local", str(file), "2026-01-01T00:00:00+00:00"))
+
+
+def test_a_named_stack_comes_before_an_address_left_in_the_shell(tmp_path: Path) -> None:
+    done = spokectl(tmp_path, "modules", "list", "--stack", "nosuch", "--json", SPOKECTL_URL="http://127.0.0.1:9")
+    assert json.loads(done.stdout)["error"]["code"] == "no_stack"
+
+
+def test_a_stack_file_of_ones_own_that_is_gone_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    brought_up_with(tmp_path, tmp_path / "mine.yml")
+    done = spokectl(tmp_path, "up", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == "stack_file_gone"
+    assert "mine.yml" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_the_password_of_a_database_that_exists_is_not_changed_under_it(tmp_path: Path) -> None:
+    assert spokectl(tmp_path, "config", "set", "SPOKE_POSTGRES_PASSWORD=before").returncode == 0
+    brought_up_with(tmp_path, tmp_path / "stack" / "ha-stack.yml")
+    done = spokectl(tmp_path, "config", "set", "SPOKE_POSTGRES_PASSWORD=after", "--json")
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["error"]["code"] == "password_in_use"
+    assert spokectl(tmp_path, "config", "get", "SPOKE_POSTGRES_PASSWORD").stdout == "before\n"

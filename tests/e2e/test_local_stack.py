@@ -297,6 +297,7 @@ def test_single_services_are_operated(make_tool: Callable[..., Tool]) -> None:
     follower = subprocess.Popen(
         [sys.executable, "-m", "spokectl", "logs", "-f", "spoke-1"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=tool.environment,
     )
@@ -305,7 +306,8 @@ def test_single_services_are_operated(make_tool: Callable[..., Tool]) -> None:
         assert follower.stdout.readline().startswith("spoke-1")
     finally:
         follower.send_signal(signal.SIGINT)
-        follower.communicate(timeout=60)
+        said = follower.communicate(timeout=60)[1]
+    assert said == ""
     assert follower.returncode == 130
 
 

@@ -99,13 +99,12 @@ def _taken(strangers: Collection[Wanted], holders: Mapping[int, int], stack: str
     details = [
         {"port": want.port.published, "service": want.service, "pid": holders.get(want.port.published)} for want in strangers
     ]
-    pids = sorted({pid for want in strangers if (pid := holders.get(want.port.published))})
     return Refused(
         "port_taken",
         f"{'a port is' if len(said) == 1 else 'ports are'} taken: {'; '.join(said)}",
         actions=[
             command_line(stack, f"up --port-offset {SUGGESTED_OFFSET}"),
-            *([f"stop what holds them: kill {' '.join(map(str, pids))}"] if pids else []),
+            "if another stack holds them: spokectl down --stack NAME",
         ],
         details={"ports": details},
         retryable=True,

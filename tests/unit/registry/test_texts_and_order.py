@@ -11,6 +11,7 @@ from spoke_server.registry import version_sort_key
 from spokectl.errors import UsageError
 from spokectl.operations.registry import Target, hints, registry_url
 from spokectl.printable import printable, quoted, shortened
+from spokectl.settings import StackRecord, StackState
 from spokectl.version_order import latest_of, version_key
 
 VERSIONS = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0", "v1.2.0", "v1.10.0"]
@@ -100,6 +101,9 @@ def test_the_stacks_registry_is_its_load_balancer(tmp_path: Path, monkeypatch: p
         "    ports: ['0.0.0.0:${SPOKE_FRONT_PORT:-18080}:8080']\n"
     )
     monkeypatch.setenv("SPOKECTL_STATE_DIR", str(tmp_path / "state"))
+    state = StackState("one")
+    state.ensure()
+    state.write_record(StackRecord("local", str(file), "2026-01-01T00:00:00+00:00"))
     assert registry_url(Target("one", file, None, 1.0, print, print)) == "http://127.0.0.1:18080"
 
 
