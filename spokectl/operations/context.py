@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from spokectl.errors import NotFound, Refused, UsageError
+from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Kind, Service, Stack
 from spokectl.runtime.base import Runtime
 from spokectl.settings import DEFAULT_STACK, StackRecord, StackState, command_line, read_env_file
 from spokectl.stackfile import default_stack_file, load_stack
+from spokectl.wait import Deadline, wait_until
+
+_HOLDER_SAYS_WITHIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,21 @@ def load_balancer(stack: Stack) -> Service:
     return found[0]
 
 
+def _named_by(holder: Path) -> str:
+    """Who says in the file that the lock is theirs; who has just taken it has not written it yet."""
+    said = ""
+
+    def blocker() -> str | None:
+        nonlocal said
+        with suppress(OSError):
+            said = holder.read_text().strip()
+        return None if said else "nobody says so yet"
+
+    with suppress(OutcomeUnknown):
+        wait_until(blocker, Deadline(_HOLDER_SAYS_WITHIN_S), what="the holder of the lock")
+    return said or "a spokectl process that has just begun, or just ended"
+
+
 @contextmanager
 def exclusive(state: StackState, operation: str) -> Iterator[None]:
     """One operation at a time on a stack. Refused (`locked`) names who holds the lock and since when."""
@@ -123,13 +141,9 @@ def exclusive(state: StackState, operation: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        try:
-            who = holder.read_text().strip()
-        except OSError:
-            who = "another spokectl"
         raise Refused(
             "locked",
-            f"another operation is under way on the stack {state.name}: {who}",
+            f"another operation is under way on the stack {state.name}: {_named_by(holder)}",
             retryable=True,
             actions=["wait for it to end, then repeat the command"],
         ) from None
