@@ -109,7 +109,8 @@ class StackState:
             self.folder.mkdir(parents=True, exist_ok=True)
             # PostgreSQL and NGINX's workers may run as another user: they must pass through, but not list.
             self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
-            probe = self.folder / ".writable"
+            # Its own name for each process: two commands may come at the same time.
+            probe = self.folder / f".writable-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:

@@ -1,3 +1,5 @@
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,15 @@ def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         StackState("s", tmp_path / "file").ensure()
     assert caught.value.code == "state_dir"
+
+
+def _ensure_often(root: str) -> None:
+    for _ in range(100):
+        StackState("s", Path(root)).ensure()
+
+
+def test_commands_that_come_at_the_same_time_do_not_trip_over_each_other(tmp_path: Path) -> None:
+    # Each proves that it can write by a file of its own; a shared one was removed by the other command.
+    with ProcessPoolExecutor(max_workers=4, mp_context=get_context("spawn")) as pool:
+        list(pool.map(_ensure_often, [str(tmp_path)] * 4))
+    assert list((tmp_path / "s").iterdir()) == []
