@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -142,11 +143,11 @@ class Node:
 
     def kill_everything(self) -> None:
         """Kills guard and server at one stroke, as a power cut would, without a chance to react."""
-        pids = [self.guard.pid, *self.server_pids()]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        for sign in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in [self.guard.pid, *self.server_pids()]:
+                # A worker of the server may end by itself between being found and being frozen.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sign)
         self.guard.wait(WAIT_S)
         wait_for("end of every server process", lambda: not self.server_pids())
 
