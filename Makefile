@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: up down test check fmt unit contract integration e2e bench lock clean
+.PHONY: help up down test check fmt unit contract integration e2e bench engine images lock clean
 
-up: .venv/.installed ## bring the whole stack up
-	$(BIN)/spokectl up
-	@echo "  (. .venv/bin/activate puts spokectl on your PATH)" >&2
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 ]*:.*## / {printf "make %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .venv/.installed ## bring the whole stack up; ARGS="--port-offset 1000" and other options of spokectl up
+	@$(BIN)/spokectl up $(ARGS); code=$$?; echo "  (. .venv/bin/activate puts spokectl on your PATH)" >&2; exit $$code
 
 down: .venv/.installed ## stop it; the data stays
 	$(BIN)/spokectl down
@@ -20,23 +22,33 @@ check: .venv/.installed-dev ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-fmt: .venv/.installed-dev
+fmt: .venv/.installed-dev ## put format and imports right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-unit contract integration e2e: .venv/.installed-dev
+unit contract integration e2e: .venv/.installed-dev ## the tests of one kind
 	$(BIN)/pytest tests/$@
 
 bench: .venv/.installed-dev ## speed and memory, compared within one run
 	$(BIN)/python -m benchmarks
+
+engine: ## on Debian, as root: install a Docker engine and Compose, and start the engine
+	stack/engine/install-on-debian.sh
+
+images: ## build the images without an image registry: bases from Debian's archive, Go programs from their modules
+	stack/images/local-bases.sh
+	docker compose -f stack/ha-stack.yml build --quiet
 
 lock: .venv/.installed-dev ## resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --group pyproject.toml:build \
 	  --generate-hashes --no-header --no-emit-index-url -o requirements.lock --upgrade
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --group pyproject.toml:build --group pyproject.toml:dev \
 	  --constraint requirements.lock --generate-hashes --no-header --no-emit-index-url -o requirements-dev.lock --upgrade
+	for image in spoke nginx; do \
+	  $(BIN)/uv pip compile stack/images/$$image.in --python-version 3.13 --python-platform linux --constraint requirements.lock \
+	    --generate-hashes --no-header --no-emit-index-url -o stack/images/$$image.lock --upgrade || exit 1; done
 
-clean:
+clean: ## remove the environment, caches and artifacts of tests
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts
 
 # The environment is made anew when the lock changes; an interrupted install is repeated, since the mark comes last.

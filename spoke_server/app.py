@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spoke_server import routes
+from spoke_server.cache import Headers
 from spoke_server.errors import ApiError
 from spoke_server.routes.answers import from_error
 from spoke_server.routes.services import Services
@@ -28,17 +29,25 @@ _UNKNOWN_ROUTE = "other"
 class Application:
     """Serves the API; every answer names the instance and the request, every error is one of the API's."""
 
-    def __init__(self, services: Services, telemetry: Telemetry, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        telemetry: Telemetry,
+        is_draining: Callable[[], bool],
+        has_primary: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._services = services
         self._telemetry = telemetry
         self._is_draining = is_draining
+        self._has_primary = has_primary
         self._instance = (b"x-spoke-instance", services.settings.node.encode("ascii", "replace"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request (ASGI)."""
         if scope["type"] != "http":
             raise RuntimeError(f"unexpected ASGI scope {scope['type']}")
-        exchange = _Exchange(self._header_list(scope), send)
+        reads = scope["method"] in ("GET", "HEAD")
+        exchange = _Exchange(self._header_list(scope), send, self._has_primary if reads else _always)
         resolved = routes.resolve(scope["path"])
         template = resolved[0].template if resolved else _UNKNOWN_ROUTE
         started_s = time.perf_counter()
@@ -98,11 +107,17 @@ class Application:
 
 
 class _Exchange:
-    """Adds headers to an answer on its way out, and remembers its status."""
+    """Adds headers to an answer on its way out, and remembers its status.
 
-    def __init__(self, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    What was read while there was no primary comes from a standby, and how much that one lacks cannot be known: a primary
+    that is gone and one that only this instance cannot reach look the same. So the answer says so, and is not for keeping.
+    """
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], send: Send, has_primary: Callable[[], bool]) -> None:
         self._headers = headers
         self._send = send
+        self._has_primary = has_primary
+        self._had_primary = has_primary()
         self.status = 500
         self.started = False
 
@@ -111,5 +126,15 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self._headers]
+            message["headers"] = [*self._marked(message["headers"]), *self._headers]
         await self._send(message)
+
+    def _marked(self, headers: Headers) -> Headers:
+        if self.status >= 500 or (self._had_primary and self._has_primary()):
+            return headers
+        kept = [pair for pair in headers if pair[0] != b"cache-control"]
+        return [*kept, (b"cache-control", b"no-store"), (b"x-spoke-read", b"standby")]
+
+
+def _always() -> bool:
+    return True

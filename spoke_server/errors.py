@@ -29,6 +29,11 @@ def unavailable(code: str, message: str) -> ApiError:
     return ApiError(503, code, message, retry_after_s=1)
 
 
+def request_outrun(what: str) -> ApiError:
+    """A write that was held up until a later one had been applied."""
+    return unavailable("request_expired", f"{what} was changed by a later write; this one is not applied over it")
+
+
 def module_not_found(name: str) -> ApiError:
     """The module is unknown or deleted."""
     return ApiError(404, "module_not_found", f"module not found: {name}")

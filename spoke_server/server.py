@@ -77,9 +77,10 @@ class Server:
         self.shared = SharedCache(settings.redis, enabled=settings.cache_enabled)
         self.versions_pushed = 0
         catalog = Catalog(self.postgres, self.memory, self.shared, self.telemetry)
-        publisher = Publisher(self.postgres, self.blobs, self.checker, catalog, self._count_push)
+        budget_s = settings.retry_budget_s
+        publisher = Publisher(self.postgres, self.blobs, self.checker, catalog, budget_s, self._count_push)
         services = Services(settings, catalog, publisher)
-        self.api = Application(services, self.telemetry, lambda: self.draining)
+        self.api = Application(services, self.telemetry, lambda: self.draining, lambda: self.postgres.has_primary)
         self.health = self._health()
         self._observe()
 
@@ -92,6 +93,7 @@ class Server:
         api_socket, health_socket = _listen(settings.host, settings.port), _listen(settings.host, settings.health_port)
         api, health = self._uvicorn(self.api), self._uvicorn(self.health)
         await self.postgres.start()
+        tidying = asyncio.create_task(self.checker.remove_leftovers())
         serving = asyncio.create_task(api.serve([api_socket]))
         serving_health = asyncio.create_task(health.serve([health_socket]))
         logger.info(
@@ -101,7 +103,7 @@ class Server:
         failed = not stop.is_set()
         await self._drain(api, serving)
         health.should_exit = True
-        await asyncio.wait({serving_health}, timeout=2)
+        await asyncio.wait({serving_health, tidying}, timeout=2)
         await self._close()
         logger.info("stopped")
         return 1 if failed else 0

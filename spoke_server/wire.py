@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
 
 from spoke_server.registry import NewVersion
@@ -52,11 +51,6 @@ def with_deleted_at(body: bytes, deleted_at: dt.datetime | None) -> bytes:
     if deleted_at is None:
         return body
     return b'%s,"deleted_at":"%s"}' % (body[:-1], timestamp(deleted_at).encode())
-
-
-def array(items: Iterable[bytes]) -> bytes:
-    """An array of objects that are JSON already."""
-    return b"[" + b",".join(items) + b"]"
 
 
 def digest(body: bytes) -> str:

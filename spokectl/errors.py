@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     OBJECTIVE_MISSED = 11
     INCOMPLETE = 12
     INTERRUPTED = 130
+    NOBODY_READS = 141
+    """128 and the number of SIGPIPE, as a shell says it of any other program in front of `| head`."""
 
 
 class SpokectlError(Exception):

@@ -1,15 +1,18 @@
-"""The ledger of events: who did what to the stack, and how it ended. One JSON object a line, oldest first."""
+"""What is written down: the ledger of events (who did what to the stack, and how it ended), and the journal of the one
+operation that is under way. One JSON object a line, oldest first.
+"""
 
 import getpass
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spokectl.errors import SpokectlError
+from spokectl.errors import Refused, SpokectlError
 
 
 class Journal:
@@ -20,19 +23,13 @@ class Journal:
 
     def record(self, operation: str, phase: str, **facts: object) -> None:
         event = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": _now(),
             "operation": operation,
             "phase": phase,
             "actor": _actor(),
             "pid": os.getpid(),
         } | facts
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "r+b", buffering=0) as file:
-            # A crash or a full disk may have cut the line before short: this one shall not be lost with it.
-            size = file.seek(0, os.SEEK_END)
-            start = b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
-            file.write(start + json.dumps(event).encode() + b"\n")
-            os.fsync(descriptor)
+        _append(self._path, event)
 
     @contextmanager
     def operation(self, name: str, **facts: object) -> Iterator[None]:
@@ -57,17 +54,98 @@ class Journal:
 
     def read(self) -> list[dict[str, Any]]:
         """All events; a line cut short by a crash is left out."""
+        return _read(self._path)
+
+    def follow(self, pause: Callable[[], None]) -> Iterator[dict[str, Any]]:
+        """All events, then each that is appended, until the caller stops; `pause` comes before each further look."""
+        position, rest = 0, b""
+        while True:
+            with suppress(FileNotFoundError), self._path.open("rb") as file:
+                file.seek(position)
+                fresh = file.read()
+                position += len(fresh)
+                *lines, rest = (rest + fresh).split(b"\n")
+                yield from _parsed(lines)
+            pause()
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An operation that began and did not end. `facts` are its own; `begun` are the steps that may have been taken."""
+
+    operation: str
+    facts: dict[str, Any]
+    begun: tuple[str, ...]
+
+
+class Underway:
+    """The journal of an operation that moves a role: what it is about to do is on disk before it does it.
+
+    There is at most one, because operations take the stack's lock. The file is gone when none is under way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def unfinished(self) -> Unfinished | None:
+        """None when none is. Refused (`journal_damaged`) for a file that no crash leaves behind: it cannot be guessed what
+        has been done.
+        """
+        lines = _read(self._path)
+        if not lines:
+            return None  # not even its first line is whole: nothing had been done
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        events = []
-        for line in lines:
-            try:
-                events.append(json.loads(line))
-            except ValueError:
-                continue
-        return events
+            facts = {str(name): value for name, value in lines[0]["facts"].items()}
+            steps = {str(line["step"]): line["phase"] != "undone" for line in lines[1:]}
+            return Unfinished(str(lines[0]["operation"]), facts, tuple(name for name, taken in steps.items() if taken))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Refused(
+                "journal_damaged",
+                f"nothing was changed: {self._path}, which says what was under way, is damaged",
+                actions=["see what is: spokectl status", f"then remove it: rm {self._path}"],
+            ) from error
+
+    def begin(self, operation: str, facts: Mapping[str, object]) -> None:
+        self._path.unlink(missing_ok=True)
+        _append(self._path, {"time": _now(), "operation": operation, "facts": dict(facts)})
+
+    def note(self, step: str, phase: str) -> None:
+        """`phase` is began, done, failed or undone."""
+        _append(self._path, {"time": _now(), "step": step, "phase": phase})
+
+    def end(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _append(path: Path, line: Mapping[str, object]) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        # A crash or a full disk may have cut the line before short: this one shall not be lost with it.
+        size = file.seek(0, os.SEEK_END)
+        start = b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
+        file.write(start + json.dumps(line).encode() + b"\n")
+        os.fsync(descriptor)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(_parsed(path.read_bytes().splitlines()))
+    except FileNotFoundError:
+        return []
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
 
 
 def _actor() -> str:

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from spokectl.facts import Facts
+
 
 class Kind(StrEnum):
     """What a service is; the folder `stack/services/<kind>` holds its entry script."""
@@ -17,6 +19,10 @@ class Kind(StrEnum):
     SPOKE = "spoke"
     LOAD_BALANCER = "load-balancer"
     COLLECTOR = "collector"
+
+
+TAKEN_OVER_BY_RELOAD = {Kind.LOAD_BALANCER: frozenset({"SPOKE_BACKENDS"})}
+"""Variables that a running server takes over by `run --reload`: a change of them alone restarts nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class Service:
     stop_grace_s: float = 10.0
     stop_signal: str = "TERM"
     memory_limit_bytes: int | None = None
+    image: str = ""
 
     def address(self, target: int) -> tuple[str, int]:
         """The published host and port of the container port `target`. KeyError when it is not published."""
@@ -75,7 +82,10 @@ class Service:
 
 @dataclass(frozen=True)
 class Setting:
-    """One `${NAME}` of the stack file: `default` is None where the file gives none; `source` is shell, file or default."""
+    """One `${NAME}` of the stack file: `default` is None where the file gives none.
+
+    `source` is shell, file (the stack's own env file), dotenv (`.env` beside the stack file) or default.
+    """
 
     name: str
     value: str
@@ -95,6 +105,7 @@ class Stack:
     port_settings: dict[str, int] = field(default_factory=dict)
     """The settings that choose published ports, with their defaults."""
     notices: tuple[str, ...] = ()
+    """What the files say and native processes do not heed, a sentence each."""
 
     def of_kind(self, kind: Kind) -> list[Service]:
         return [service for service in self.services.values() if service.kind is kind]
@@ -115,6 +126,10 @@ class RunState(StrEnum):
     FAILED = "failed"  # it died and is not started again
     DONE = "done"  # a job that succeeded
     ABSENT = "absent"  # never started, or removed
+
+
+# In which no process of the service is left.
+DOWN = frozenset({RunState.STOPPED, RunState.FAILED, RunState.DONE, RunState.ABSENT})
 
 
 @dataclass(frozen=True)
@@ -140,10 +155,17 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Health:
-    """A service's own answer. `role` is what the server says it is now; `reason` says why `ok` is false, or what is odd."""
+    """A service's own answer. `role` is what the server says it is now; `reason` says why `ok` is false, or what is odd.
+
+    `degraded`: it does its work, but without the protection that it should have.
+    `master` is an address: whom a Redis replica follows, or whom a Sentinel names. `facts`: what else a database said.
+    """
 
     service: str
     ok: bool
     role: str = ""
     reason: str = ""
     version: str = ""
+    degraded: bool = False
+    master: str = ""
+    facts: Facts | None = None

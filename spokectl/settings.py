@@ -3,6 +3,7 @@
 `SPOKE_…` variables belong to the stack (they fill `${…}` in its file), `SPOKECTL_…` to this tool.
 """
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spokectl.errors import Refused, UsageError
+from spokectl.printable import is_utf8, quoted
 
 DEFAULT_STACK = "spoke"
 _STACK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
@@ -19,11 +21,33 @@ RECORD_VERSION = 1
 
 
 def state_root(environ: Mapping[str, str] = os.environ, *, is_root: bool | None = None) -> Path:
-    """The folder that holds one folder a stack: $SPOKECTL_STATE_DIR, $XDG_STATE_HOME/spokectl, or the user's own place."""
+    """The folder that holds one folder a stack: $SPOKECTL_STATE_DIR, $XDG_STATE_HOME/spokectl, or the user's own place.
+
+    UsageError (`bad_state_dir`) for a path that would mean another folder after `cd`, or that no configuration can name. A
+    relative $XDG_STATE_HOME counts as none. Source: https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    root = _state_root(environ, is_root=is_root)
+    problem = None
+    if not root.is_absolute():
+        problem = "it is relative, so it would be another folder after each cd"
+    elif not is_utf8(str(root)) or not str(root).isprintable():
+        problem = "it holds a line break or another character that cannot be shown"
+    elif ":" in str(root):
+        problem = "it holds a colon, which PATH cannot"
+    if problem is not None:
+        raise UsageError(
+            "bad_state_dir",
+            f"stacks' state cannot be kept in {quoted(str(root), 200)}: {problem}",
+            actions=["export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+        )
+    return root
+
+
+def _state_root(environ: Mapping[str, str], *, is_root: bool | None) -> Path:
     if environ.get("SPOKECTL_STATE_DIR"):
-        return Path(environ["SPOKECTL_STATE_DIR"]).absolute()
-    if environ.get("XDG_STATE_HOME"):
-        return Path(environ["XDG_STATE_HOME"]).absolute() / "spokectl"
+        return Path(environ["SPOKECTL_STATE_DIR"])
+    if environ.get("XDG_STATE_HOME", "").startswith("/"):
+        return Path(environ["XDG_STATE_HOME"]) / "spokectl"
     if os.geteuid() == 0 if is_root is None else is_root:
         return Path("/var/lib/spokectl")
     home = environ.get("HOME")
@@ -50,6 +74,15 @@ def stack_name(chosen: str | None, environ: Mapping[str, str] = os.environ) -> s
 def command_line(stack: str, words: str) -> str:
     """What to type for `words` to mean this stack: `spokectl up`, or `spokectl up --stack second`."""
     return f"spokectl {words}" if stack == DEFAULT_STACK else f"spokectl {words} --stack {stack}"
+
+
+def for_stack(stack: str, command: str) -> str:
+    """A command that somebody without the stack's name wrote, such as a guard, made to mean this stack."""
+    program, _, words = command.partition(" ")
+    if program != "spokectl":
+        return command
+    words, dashes, rest = words.partition(" -- ")
+    return command_line(stack, words) + dashes + rest
 
 
 @dataclass(frozen=True)
@@ -82,12 +115,27 @@ class StackState:
         return self.folder / "override.yml"
 
     @property
+    def last_known_file(self) -> Path:
+        """The services as they were last brought up, for a `down` whose stack file cannot be read."""
+        return self.folder / "last-known.json"
+
+    @property
+    def applied_file(self) -> Path:
+        """The services as the last `up` that succeeded brought them up."""
+        return self.folder / "applied.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.folder / "lock"
 
     @property
     def events_file(self) -> Path:
         return self.folder / "events.jsonl"
+
+    @property
+    def underway_file(self) -> Path:
+        """The journal of the operation under way."""
+        return self.folder / "underway.jsonl"
 
     @property
     def volumes(self) -> Path:
@@ -117,7 +165,7 @@ class StackState:
             raise Refused(
                 "state_dir",
                 f"the stack's state cannot be kept in {self.folder}: {error.strerror}",
-                actions=["free some space or choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+                actions=[_remedy(error), "choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
             ) from error
 
     def read_record(self) -> StackRecord | None:
@@ -130,6 +178,12 @@ class StackState:
             return StackRecord(str(raw["runtime"]), str(raw["file"]), str(raw["created_at"]))
         except FileNotFoundError:
             return None
+        except NotADirectoryError:
+            raise Refused(
+                "state_dir",
+                f"the stack's state cannot be kept in {self.folder}: a file stands where a folder is expected",
+                actions=["choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refused(
                 "state_damaged",
@@ -140,6 +194,10 @@ class StackState:
     def write_record(self, record: StackRecord) -> None:
         content = {"version": RECORD_VERSION} | record.__dict__
         write_privately(self.record_file, json.dumps(content, indent=1) + "\n")
+
+
+def _remedy(error: OSError) -> str:
+    return "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "mend the folder's rights"
 
 
 def write_privately(path: Path, text: str) -> None:

@@ -1,8 +1,7 @@
-"""The stack file: an ordinary Compose file, read here and nowhere else, for both runtimes.
+"""The stack file: an ordinary Compose file, understood here and nowhere else, for both runtimes.
 
-It is parsed once into a `Stack`: anchors and `<<` resolved, override files merged as Compose merges them, `${…}` replaced
-(shell environment, then the stack's env file, then the default, which is Compose's precedence). What is wrong is said with
-file, line and what was expected. What is not understood is a notice, never silence.
+compose.py reads it; here it becomes a `Stack`. What is wrong is said with file, line and what was expected. What is not
+understood is a notice, never silence.
 """
 
 import re
@@ -11,55 +10,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
-from spokectl.errors import UsageError
-from spokectl.interpolation import InterpolationError, interpolate
-from spokectl.model import HealthProbe, Kind, Mount, Port, Service, Setting, Stack
-from spokectl.printable import is_utf8
-from spokectl.settings import write_privately
+from spokectl.compose import Document, Variables, pairs, read
+from spokectl.model import HealthProbe, Kind, Mount, Port, Service, Stack
+from spokectl.settings import read_env_file
 from spokectl.units import bytes_of, seconds_of
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Keys that mean the same in both runtimes, or that only Docker needs (see the table in docs/stack-file.md).
 _SERVICE_KEYS = frozenset(
     [
-        *(
-            "image",
-            "build",
-            "container_name",
-            "labels",
-            "environment",
-            "ports",
-            "volumes",
-            "command",
-            "entrypoint",
-            "restart",
-        ),
-        *(
-            "stop_grace_period",
-            "stop_signal",
-            "depends_on",
-            "healthcheck",
-            "deploy",
-            "networks",
-            "user",
-            "logging",
-            "mem_limit",
-            "scale",
-        ),
+        "image",
+        "build",
+        "container_name",
+        "labels",
+        "environment",
+        "ports",
+        "volumes",
+        "command",
+        "entrypoint",
+        "restart",
+        "stop_grace_period",
+        "stop_signal",
+        "depends_on",
+        "init",
+        "healthcheck",
+        "deploy",
+        "networks",
+        "user",
+        "logging",
+        "mem_limit",
+        "scale",
     ]
 )
+_LIMITS = frozenset({"deploy", "mem_limit"})
 _TOP_KEYS = frozenset({"name", "services", "volumes", "networks", "version"})
 _PORT = re.compile(r"(?:(?P<host>\[[^]]+\]|[^:]+):)?(?P<published>\d+):(?P<target>\d+)(?:/tcp)?\Z")
-_PORT_SETTING = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*):?-(?P<default>\d+)\}:\d+(?:/tcp)?\Z")
 _HEALTH = re.compile(r"(?P<protocol>[a-z0-9]+)(?::(?P<port>\d+)(?P<path>/\S*)?)?\Z")
+_NO_LIMIT = re.compile(r"0*(\.0+)?([kmgt]?i?b?)\Z", re.IGNORECASE)
 _STOP_SIGNALS = ("TERM", "QUIT", "INT", "HUP", "USR1", "USR2")
 HEALTH_PROTOCOLS = ("postgres", "redis", "sentinel", "s3", "http", "job")
-
-Marks = dict[tuple[str, ...], tuple[Path, int]]
 
 
 def default_stack_file(folder: Path | None = None) -> Path:
@@ -73,184 +61,40 @@ def default_stack_file(folder: Path | None = None) -> Path:
 
 
 def load_stack(name: str, files: Sequence[Path], *, shell: Mapping[str, str], env_file: Mapping[str, str]) -> Stack:
-    """Reads and merges the files into the stack called `name`. UsageError (`bad_stack_file`) names file and line."""
-    settings = _Settings({"SPOKE_STACK": name}, shell, env_file)
-    content: dict[str, Any] = {}
-    marks: Marks = {}
-    port_settings: dict[str, int] = {}
-    for path in files:
-        parsed = _parse(path, settings, marks, port_settings)
-        content = _merge(content, parsed)
-    reader = _Reader(files[0], marks)
-    services = reader.services(content)
+    """Reads and merges the files into the stack called `name`. UsageError (`bad_stack_file`) names file and line.
+
+    As Compose does, it reads the `.env` beside the first file too; `env_file` comes before that.
+    """
+    beside = read_env_file(files[0].parent / ".env")
+    variables = Variables(stack={"SPOKE_STACK": name}, shell=shell, file=env_file, dotenv=beside)
+    document = read(files, variables)
+    reader = _Reader(document)
+    services = reader.services()
     return Stack(
         name=name,
         files=tuple(files),
         services=services,
-        volumes=tuple(content.get("volumes") or {}),
-        settings=settings.seen,
-        port_settings=port_settings,
+        volumes=tuple(document.content.get("volumes") or {}),
+        settings=variables.seen,
+        port_settings=document.port_settings,
         notices=tuple(reader.notices),
     )
-
-
-def raw_services(path: Path) -> dict[str, dict[str, Any]]:
-    """The services as they stand in a file that `load_stack` can read: anchors and `<<` resolved, `${…}` not replaced.
-
-    For writing an override: `environment` and `labels` are mappings, `ports` a list, whatever form the file has them in.
-    """
-    services: dict[str, dict[str, Any]] = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)["services"]  # noqa: S506 - a safe loader
-    return {name: raw | _in_one_form(raw) for name, raw in services.items()}
-
-
-def _in_one_form(raw: dict[str, Any]) -> dict[str, Any]:
-    pairs = {key: _pairs(raw.get(key) or {}) for key in ("environment", "labels")}
-    return pairs | {"ports": raw.get("ports") or []}
-
-
-def write_override(path: Path, services: Mapping[str, object]) -> None:
-    """Writes a second Compose file that adds to or changes the services of the first."""
-    header = "# Written by spokectl (up --spokes, scale); the stack file itself is never rewritten.\n"
-    write_privately(path, header + yaml.safe_dump({"services": dict(services)}, sort_keys=False))
-
-
-class _Settings:
-    """Looks variables up and remembers every one that the file asks for, with its default and where the value came from."""
-
-    def __init__(self, fixed: Mapping[str, str], shell: Mapping[str, str], env_file: Mapping[str, str]) -> None:
-        self._layers = (("stack", fixed), ("shell", shell), ("file", env_file))
-        self.seen: dict[str, Setting] = {}
-
-    def lookup(self, name: str, default: str | None) -> str | None:
-        for source, values in self._layers:
-            if name in values:
-                if not is_utf8(values[name]):
-                    raise InterpolationError(f"the value of {name} ({source}) is not UTF-8")
-                if default is None and name in self.seen:
-                    default = self.seen[name].default
-                self.seen[name] = Setting(name, values[name], default, source)
-                return values[name]
-        if default is not None or name not in self.seen:
-            self.seen[name] = Setting(name, default or "", default, "default")
-        return None
-
-
-def _parse(path: Path, settings: _Settings, marks: Marks, port_settings: dict[str, int]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(
-            "no_stack_file", f"there is no stack file {path}", actions=["name one with --file or SPOKECTL_FILE"]
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("bad_stack_file", f"{path} cannot be read: {error}") from error
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        if not isinstance(node, MappingNode):
-            raise _error(path, 1, "expected a mapping with the key `services`")
-        _visit(node, path, (), settings, marks, port_settings, set())
-        content: dict[str, Any] = loader.construct_document(node)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise _error(path, mark.line + 1 if mark else 1, f"not valid YAML: {problem}") from error
-    except RecursionError as error:
-        raise _error(path, 1, "nested too deeply") from error
-    except ValueError as error:
-        # YAML takes 2026-99-99 for a date.
-        raise _error(path, 1, f"holds a value that is none: {error}") from error
-    finally:
-        loader.dispose()
-    return {key: value for key, value in content.items() if not str(key).startswith("x-")}
-
-
-def _visit(
-    node: Node,
-    path: Path,
-    place: tuple[str, ...],
-    settings: _Settings,
-    marks: Marks,
-    port_settings: dict[str, int],
-    done: set[int],
-) -> None:
-    """Replaces variables in every scalar below `node`, in place, and notes where each thing stands."""
-    marks.setdefault(place, (path, node.start_mark.line + 1))
-    if id(node) in done:
-        return
-    done.add(id(node))
-    if isinstance(node, ScalarNode):
-        if "$" in node.value:
-            _replace_scalar(node, path, place, settings, port_settings)
-    elif isinstance(node, SequenceNode):
-        for index, item in enumerate(node.value):
-            _visit(item, path, (*place, str(index)), settings, marks, port_settings, done)
-    elif isinstance(node, MappingNode):
-        keys: set[str] = set()
-        for key, value in node.value:
-            if not isinstance(key, ScalarNode):
-                raise _error(path, key.start_mark.line + 1, "a key must be a single value")
-            if key.value in keys and key.value != "<<":
-                raise _error(path, key.start_mark.line + 1, f"the key {key.value!r} stands twice")
-            keys.add(str(key.value))
-            _visit(value, path, (*place, str(key.value)), settings, marks, port_settings, done)
-
-
-def _replace_scalar(
-    node: ScalarNode, path: Path, place: tuple[str, ...], settings: _Settings, port_settings: dict[str, int]
-) -> None:
-    if place[-2:-1] == ("ports",) and (setting := _PORT_SETTING.search(node.value)):
-        port_settings[setting["name"]] = int(setting["default"])
-    try:
-        node.value = interpolate(node.value, settings.lookup)
-    except InterpolationError as error:
-        raise _error(path, node.start_mark.line + 1, str(error)) from error
-
-
-def _merge(base: Any, override: Any, place: tuple[str, ...] = ()) -> Any:
-    """Compose's rule for several files: mappings merge, ports and volumes add up, everything else is replaced."""
-    if isinstance(base, dict) and isinstance(override, dict):
-        return base | {key: _merge(base.get(key), value, (*place, str(key))) for key, value in override.items()}
-    if isinstance(base, list) and isinstance(override, list) and place[-1] in {"ports", "volumes"}:
-        return base + [item for item in override if item not in base]
-    if place and place[-1] in {"environment", "labels"} and base is not None and override is not None:
-        return _pairs(base) | _pairs(override)
-    return override
-
-
-def _pairs(value: Any) -> dict[str, Any]:
-    """An environment or labels, in either of the two forms that Compose knows."""
-    if isinstance(value, dict):
-        return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return {name: text if equals else None for name, equals, text in (item.partition("=") for item in value)}
-    raise TypeError("a mapping, or a list of NAME=VALUE")
-
-
-def _error(path: Path, line: int, message: str) -> UsageError:
-    return UsageError("bad_stack_file", f"{path}, line {line}: {message}", details={"file": str(path), "line": line})
 
 
 class _Reader:
     """Turns the merged mapping into services, naming file and line of whatever does not fit."""
 
-    def __init__(self, path: Path, marks: Marks) -> None:
-        self._path = path
-        self._marks = marks
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.fail = document.fail
         self.notices: list[str] = []
 
-    def fail(self, place: tuple[str, ...], message: str) -> UsageError:
-        known = place
-        while known and known not in self._marks:
-            known = known[:-1]
-        path, line = self._marks.get(known, (self._path, 1))
-        return _error(path, line, message)
-
     def notice(self, place: tuple[str, ...], message: str) -> None:
-        path, line = self._marks.get(place, (self._path, 1))
+        path, line = self._document.place(place)
         self.notices.append(f"{path.name}, line {line}: {message}")
 
-    def services(self, content: dict[str, Any]) -> dict[str, Service]:
+    def services(self) -> dict[str, Service]:
+        content = self._document.content
         for key in content:
             if key not in _TOP_KEYS:
                 self.notice((str(key),), f"{key!r} is not known here: no effect in the local runtime")
@@ -260,13 +104,29 @@ class _Reader:
         volumes = content.get("volumes")
         if volumes is not None and not isinstance(volumes, dict):
             raise self.fail(("volumes",), "expected a mapping of named volumes")
-        read = {
+        found = {
             str(name): self._service(str(name), raw, volumes or {})
             for name, raw in services.items()
             if not (isinstance(raw, dict) and _scalar(raw.get("scale")) == "0")
         }
-        self._check_ports(read)
-        return read
+        self._check_ports(found)
+        self._notice_limits(services)
+        self._notice_read_only(found)
+        return found
+
+    def _notice_limits(self, services: dict[str, Any]) -> None:
+        limited = {
+            name: key for name, raw in services.items() for key in raw if key in _LIMITS and not _is_no_limit(raw[key])
+        }
+        if limited:
+            place = ("services", *next(iter(limited.items())))
+            self.notice(place, f"limits and `deploy` have no effect in the local runtime: {', '.join(limited)}")
+
+    def _notice_read_only(self, services: dict[str, Service]) -> None:
+        names = [name for name, service in services.items() if any(mount.read_only for mount in service.mounts)]
+        if names:
+            place = ("services", names[0], "volumes")
+            self.notice(place, f"read-only volumes can be written to in the local runtime: {', '.join(names)}")
 
     def _service(self, name: str, raw: Any, volumes: dict[str, Any]) -> Service:
         place = ("services", name)
@@ -284,6 +144,7 @@ class _Reader:
             health=self._health(place, labels, ports),
             environment=self._mapping(place, raw, "environment"),
             container_name=self._text(place, raw, "container_name") or name,
+            image=self._text(place, raw, "image") or "",
             ports=ports,
             mounts=tuple(self._mount(place, item, volumes) for item in self._list(place, raw, "volumes")),
             command=self._words(place, raw),
@@ -295,13 +156,13 @@ class _Reader:
 
     def _mapping(self, place: tuple[str, ...], raw: dict[str, Any], key: str) -> dict[str, str]:
         try:
-            pairs = _pairs(raw.get(key) or {})
+            found = pairs(raw.get(key) or {})
         except TypeError as error:
             raise self.fail((*place, key), f"{key}: expected {error}") from None
-        for name, value in pairs.items():
+        for name, value in found.items():
             if isinstance(value, (dict, list)):
                 raise self.fail((*place, key, name), f"{key}: {name} must be a single value")
-        return {str(name): _scalar(value) for name, value in pairs.items()}
+        return {str(name): _scalar(value) for name, value in found.items()}
 
     def _text(self, place: tuple[str, ...], raw: dict[str, Any], key: str) -> str:
         value = raw.get(key)
@@ -367,7 +228,7 @@ class _Reader:
         named = not parts[0].startswith((".", "/", "~"))
         if named and parts[0] not in volumes:
             raise self.fail(here, f"{place[-1]}: the volume {parts[0]!r} is not listed under `volumes`")
-        return Mount(parts[0], parts[1], named, read_only=parts[2:] == ["ro"])
+        return Mount(parts[0], parts[1], named, read_only="ro" in ",".join(parts[2:]).split(","))
 
     def _seconds(self, place: tuple[str, ...], raw: dict[str, Any], key: str, default: float) -> float:
         text = self._text(place, raw, key)
@@ -390,7 +251,7 @@ class _Reader:
             limits = ((deploy.get("resources") or {}).get("limits")) or {}
             value = limits.get("memory", value) if isinstance(limits, dict) else value
         try:
-            return bytes_of(_scalar(value)) if value is not None else None
+            return bytes_of(_scalar(value)) or None if value is not None else None
         except ValueError as error:
             raise self.fail((*place, "deploy"), f"memory: {error}") from None
 
@@ -404,6 +265,13 @@ class _Reader:
                         ("services", service.name, "ports", str(index)),
                         f"{service.name}: port {port.published} is published by {other} already",
                     )
+
+
+def _is_no_limit(value: Any) -> bool:
+    """Whether each number in `deploy` or `mem_limit` is zero, as where a limit is a setting that nobody has set."""
+    if isinstance(value, dict):
+        return all(key != "replicas" and _is_no_limit(each) for key, each in value.items())
+    return _NO_LIMIT.match(_scalar(value)) is not None
 
 
 def _scalar(value: Any) -> str:

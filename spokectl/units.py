@@ -40,3 +40,14 @@ def human_bytes(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration for people, in the one unit that says most: 0.2 ms, 350 ms, 4.2 s, 3 m, 5 h, 2 d."""
+    if seconds < 1:
+        milliseconds = seconds * 1000
+        return f"{milliseconds:.0f} ms" if milliseconds >= 1 or milliseconds == 0 else f"{milliseconds:.1f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    size, unit = next((size, unit) for size, unit in ((86400, "d"), (3600, "h"), (60, "m")) if seconds >= size)
+    return f"{int(seconds // size)} {unit}"

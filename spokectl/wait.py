@@ -22,6 +22,10 @@ class Deadline:
     def passed(self) -> bool:
         return self.remaining_s == 0.0
 
+    def capped(self, timeout_s: float) -> "Deadline":
+        """The earlier one of this deadline and `timeout_s` from now."""
+        return Deadline(min(timeout_s, self.remaining_s), self._clock)
+
 
 def wait_until(
     blocker: Callable[[], str | None],

@@ -1,9 +1,14 @@
-"""What holds for every test: where SPOKECTL_TESTS_NO_SKIP is set (in CI), a test that could not run has failed."""
+"""What holds for every test: none is timed, and where SPOKECTL_TESTS_NO_SKIP is set (in CI), none may be skipped."""
 
 import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Hypothesis fails an example that takes 200 ms: on a busy machine one fsync does.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(wrapper=True)

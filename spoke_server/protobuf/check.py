@@ -8,12 +8,12 @@ import json
 import logging
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spoke_server.errors import ApiError, bad_request, unavailable
+from spoke_server.protobuf import scratch
 from spoke_server.protobuf.diagnostics import defects, parse
 from spoke_server.registry import File
 
@@ -35,8 +35,9 @@ class WorkerDied(Exception):
 class ProtobufChecker:
     """Runs the checks one after the other in a worker that starts with the first and ends when there is no more work."""
 
-    def __init__(self, idle_s: float = IDLE_S) -> None:
+    def __init__(self, idle_s: float = IDLE_S, roots: Sequence[Path] = ()) -> None:
         self._idle_s = idle_s
+        self._roots = roots or scratch.roots()
         self._turn = asyncio.Lock()
         self._worker: asyncio.subprocess.Process | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -46,6 +47,11 @@ class ProtobufChecker:
     def worker_pid(self) -> int | None:
         """The worker's process id while there is one."""
         return None if self._worker is None else self._worker.pid
+
+    async def remove_leftovers(self) -> None:
+        """Removes the files of checks whose server was killed."""
+        if removed := await asyncio.to_thread(scratch.remove_leftovers, self._roots):
+            logger.info("removed %d folders that killed servers left", removed)
 
     async def check(self, files: Iterable[File], dependencies: Iterable[File], deadline: float) -> None:
         """Refuses files that are no Protobuf, naming file, line and column; `dependencies` are what they may import.
@@ -72,11 +78,13 @@ class ProtobufChecker:
 
     async def _check_in_turn(self, pushed: list[File], dependencies: list[File]) -> tuple[list[str], Path]:
         self._stop_timer()
-        folder = await asyncio.to_thread(_write, pushed, dependencies)
+        # The pushed files are found first, also when they have protoc's own names.
+        folders = {"dependencies": dependencies, "pushed": pushed}
+        laid_out = await asyncio.to_thread(scratch.lay_out, folders, self._roots)
         try:
-            return await self._ask(Path(folder.name), pushed), Path(folder.name)
+            return await self._ask(laid_out.path, pushed), laid_out.path
         finally:
-            await asyncio.to_thread(folder.cleanup)
+            await asyncio.to_thread(laid_out.close)
             self._idle_timer = asyncio.get_running_loop().call_later(self._idle_s, self._end_worker)
 
     async def _ask(self, folder: Path, pushed: list[File]) -> list[str]:
@@ -146,23 +154,6 @@ async def _reap(worker: asyncio.subprocess.Process) -> None:
     """Waits for an ending worker and closes its pipes."""
     with contextlib.suppress(ConnectionError):
         await worker.communicate()
-
-
-def _write(pushed: list[File], dependencies: list[File]) -> tempfile.TemporaryDirectory[str]:
-    """Lays the files out in two folders; the pushed ones are found first, also when they have protoc's own names."""
-    folder = tempfile.TemporaryDirectory(prefix="spoke-protoc-")
-    try:
-        for name, files in (("dependencies", dependencies), ("pushed", pushed)):
-            root = Path(folder.name, name)
-            root.mkdir()
-            for file in files:
-                path = root / file.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(file.content.encode())
-    except BaseException:
-        folder.cleanup()
-        raise
-    return folder
 
 
 def _judge(outputs: list[str], folder: str) -> None:

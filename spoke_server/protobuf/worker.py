@@ -12,6 +12,7 @@ import resource
 import sys
 import tempfile
 from importlib.resources import files
+from typing import IO
 
 MAX_OUTPUT_BYTES = 256 << 10
 MAX_MEMORY_BYTES = 2 << 30
@@ -23,7 +24,7 @@ def run_protoc(includes: list[str], paths: list[str]) -> tuple[int, str]:
     from grpc_tools import protoc
 
     arguments = ["protoc", *(f"-I{folder}" for folder in includes), f"-I{files('grpc_tools') / '_proto'}"]
-    with tempfile.TemporaryFile() as output:
+    with _file() as output:
         sys.stderr.flush()
         kept = os.dup(2)
         os.dup2(output.fileno(), 2)
@@ -34,6 +35,13 @@ def run_protoc(includes: list[str], paths: list[str]) -> tuple[int, str]:
             os.close(kept)
         output.seek(0)
         return code, output.read(MAX_OUTPUT_BYTES).decode(errors="replace")
+
+
+def _file() -> IO[bytes]:
+    """A file without a name: in memory where the system has such, for protoc writes every line of it apart."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("protoc"), "r+b")
+    return tempfile.TemporaryFile()
 
 
 def check(includes: list[str], paths: list[str]) -> list[str]:

@@ -12,21 +12,29 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from spoke_server.settings import Settings
+from spoke_server.storage.addresses import Addresses
 
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
 CONNECT_TIMEOUT_S = 2
+# libpq passes no SQLSTATE on when a connection is refused. PostgreSQL's words for 53300, of which one always comes.
+_FULL = ("too many clients already", "remaining connection slots are reserved", "too many connections for")
 
 
 class Node(NamedTuple):
-    """A node: its address and how to connect to it."""
+    """A node: its address and how to connect to it; once it is connected, at which of its host's addresses."""
 
     address: str
     conninfo: str
+    host: str
 
 
 class NobodyAnswers(Exception):
-    """No node has the role; says of each why not."""
+    """No node has the role; says of each why not, and which ones only have no connection to spare."""
+
+    def __init__(self, reasons: dict[Node, str]) -> None:
+        super().__init__("; ".join(f"{node.address}: {reason}" for node, reason in reasons.items()))
+        self.full = {node.address for node, reason in reasons.items() if _is_full(reason)}
 
 
 def candidates(settings: Settings) -> list[Node]:
@@ -50,19 +58,29 @@ def candidates(settings: Settings) -> list[Node]:
     network = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
     given.update({key: value for key, value in network.items() if key not in given})
     return [
-        Node(f"{host}:{port}", make_conninfo("", **given, host=host, port=port))
+        Node(f"{host}:{port}", make_conninfo("", **given, host=host, port=port), host)
         for host, port in zip(hosts, ports, strict=True)
     ]
 
 
-async def find(nodes: list[Node], role: str) -> tuple[Node, Connection]:
-    """Connects to all nodes at once; the first that has the role wins (libpq's target_session_attrs)."""
-    tasks = {
-        asyncio.create_task(
-            psycopg.AsyncConnection.connect(f"{node.conninfo} target_session_attrs={role}", autocommit=True)
-        ): node
-        for node in nodes
-    }
+async def spare_connections(connection: Connection) -> int:
+    """How many connections the node gives to all its clients together."""
+    cursor = await connection.execute(
+        """
+        SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) FROM pg_settings
+        WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+        """
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def find(nodes: list[Node], role: str, addresses: Addresses) -> tuple[Node, Connection]:
+    """Connects to all nodes at once; the first that has the role wins (libpq's target_session_attrs).
+
+    Further connections to the node found go where this one went, and only while it has the role.
+    """
+    tasks = {asyncio.create_task(_connect(node, role, addresses)): node for node in nodes}
     unwanted, waiting = set(tasks), set(tasks)
     try:
         while waiting:
@@ -70,12 +88,27 @@ async def find(nodes: list[Node], role: str) -> tuple[Node, Connection]:
             for task in done:
                 if task.exception() is None:
                     unwanted.remove(task)
-                    return tasks[task], task.result()
+                    connection = task.result()
+                    where = {"hostaddr": connection.info.hostaddr or None, "target_session_attrs": role}
+                    return tasks[task]._replace(conninfo=make_conninfo(tasks[task].conninfo, **where)), connection
     finally:
         for task in unwanted:
             task.add_done_callback(_close_unwanted)
             task.cancel()
-    raise NobodyAnswers("; ".join(f"{node.address}: {in_few_words(task.exception())}" for task, node in tasks.items()))
+    raise NobodyAnswers({node: in_few_words(task.exception()) for task, node in tasks.items()})
+
+
+async def _connect(node: Node, role: str, addresses: Addresses) -> Connection:
+    given: dict[str, Any] = {"target_session_attrs": role}
+    if not _is_socket(node.host) and "hostaddr" not in conninfo_to_dict(node.conninfo):
+        found = await addresses.of(node.host, CONNECT_TIMEOUT_S)
+        given |= {"host": ",".join([node.host] * len(found)), "hostaddr": ",".join(found)}
+    return await psycopg.AsyncConnection.connect(make_conninfo(node.conninfo, **given), autocommit=True)
+
+
+def _is_socket(host: str) -> bool:
+    """Whether libpq takes the host for the folder of a Unix socket."""
+    return not host or host.startswith(("/", "@"))
 
 
 def hang_up(connection: Connection) -> None:
@@ -95,7 +128,12 @@ def in_few_words(error: BaseException | None) -> str:
     words = lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
     if words == "session is read-only":
         return "standby"
-    return words[:1].lower() + words[1:]
+    words = words[:1].lower() + words[1:]
+    return f"{words} (lower SPOKE_POSTGRES_MAX_CONNS or raise its max_connections)" if _is_full(words) else words
+
+
+def _is_full(words: str) -> bool:
+    return any(full in words for full in _FULL)
 
 
 def _close_unwanted(task: asyncio.Task[Connection]) -> None:

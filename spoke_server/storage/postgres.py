@@ -18,12 +18,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from spoke_server.errors import ApiError, unavailable
 from spoke_server.settings import Settings
+from spoke_server.storage.addresses import Addresses
 from spoke_server.storage.migrate import migrate
-from spoke_server.storage.nodes import Connection, NobodyAnswers, Node, candidates, find, hang_up, in_few_words
+from spoke_server.storage.nodes import (
+    Connection,
+    NobodyAnswers,
+    Node,
+    candidates,
+    find,
+    hang_up,
+    in_few_words,
+    spare_connections,
+)
+from spoke_server.storage.trouble import LATE_WRITE, AttemptTimeout, NoStandby, is_node_trouble, is_transient
 
 logger = logging.getLogger(__name__)
 
@@ -40,50 +51,18 @@ PAUSE_S = 0.1
 LOG_EVERY_S = 5.0
 STANDBY_CONNECTIONS = 5
 
-LATE_WRITE = "SP001"
-# The server goes down, starts up, is not the primary (any more) or has lost the schema: find the primary again.
-_NODE_TROUBLE = ("08", "57P", "25006", "25P03", "42P01", "3D000", "28")
-# The server is fine and says to try again: conflicts, locks, resources, cancelled statements.
-_TRY_AGAIN = ("40", "55P03", "53", "58", "57014")
-
 
 class Primary(NamedTuple):
     """The node that takes writes. Reads have connections of their own: writes may all be waiting for a standby."""
 
     writes: Pool
     reads: Pool
+    node: Node
 
-
-class TryAgain(Exception):
-    """A transaction found what another one is just changing; running it again will find it settled."""
-
-
-class AttemptTimeout(Exception):
-    """An attempt took too long; whether it was applied is not known."""
-
-
-class NoStandby(Exception):
-    """No standby has replayed everything that it received."""
-
-
-def is_node_trouble(error: BaseException) -> bool:
-    """Whether the connection's node should not be used again."""
-    if isinstance(error, AttemptTimeout):
-        return True
-    if not isinstance(error, psycopg.Error):
-        return False
-    if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate.startswith(_NODE_TROUBLE)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same transaction may succeed when it is run again."""
-    if isinstance(error, TryAgain | NobodyAnswers | PoolTimeout | PoolClosed | TooManyRequests):
-        return True
-    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_TRY_AGAIN):
-        return True
-    return is_node_trouble(error)
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """Both kinds of connections."""
+        return self.writes, self.reads
 
 
 class Postgres:
@@ -92,6 +71,7 @@ class Postgres:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._nodes = candidates(settings)
+        self._addresses = Addresses()
         self._primary: Primary | None = None
         self._standby: Pool | None = None
         self._finding_standby = asyncio.Lock()
@@ -109,9 +89,13 @@ class Postgres:
         """Whether a node that takes writes is connected."""
         return self._primary is not None
 
+    @property
+    def _primary_pools(self) -> tuple[Pool, ...]:
+        return () if self._primary is None else self._primary.pools
+
     def pool_statistics(self) -> dict[str, int]:
         """Connections in use and idle, and requests that wait for one."""
-        every = [pool.get_stats() for pool in self._primary or ()]
+        every = [pool.get_stats() for pool in self._primary_pools]
         size, idle, waiting = (
             sum(stats.get(key, 0) for stats in every) for key in ("pool_size", "pool_available", "requests_waiting")
         )
@@ -127,7 +111,7 @@ class Postgres:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
-        pools = [*(self._primary or ()), *([self._standby] if self._standby else [])]
+        pools = [*self._primary_pools, *([self._standby] if self._standby else [])]
         self._primary = self._standby = None
         for pool in pools:
             await pool.close(timeout=1)
@@ -266,7 +250,7 @@ class Postgres:
             logger.warning("%s", self.last_error)
             self._primary = None
             self._primary_found.clear()
-            for pool in primary:
+            for pool in primary.pools:
                 self._keep(asyncio.create_task(pool.close(timeout=0.1)))
         self._look.set()
 
@@ -281,28 +265,48 @@ class Postgres:
 
     async def _primary_is_usable(self) -> bool:
         try:
-            node, connection = await find(self._nodes, "read-write")
+            node, connection = await find(self._nodes, "read-write", self._addresses)
             async with connection:
                 await migrate(connection)
+                if self._primary is None:
+                    await self._warn_of_too_few_connections(node, connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the watch goes on
+            if self._primary is not None and isinstance(error, NobodyAnswers) and self._primary.node.address in error.full:
+                # It is there and has no connection to spare: those that it gave are good.
+                self._log_at_times(f"PostgreSQL gives no further connection ({error})")
+                return True
             if self._primary is not None:
                 self._lose(self._primary, error)
             reason = str(error) if isinstance(error, NobodyAnswers) else in_few_words(error)
             self.last_error = f"no PostgreSQL primary answers ({reason})"
             self._log_at_times(self.last_error)
             return False
+        if self._primary is not None and self._primary.node != node:
+            self._lose(self._primary, psycopg.OperationalError(f"{node.address} is it by now"))
         if self._primary is None:
             least, most = self._settings.postgres_min_connections, self._settings.postgres_max_connections
             for_reads = max(1, most // 4)
             self._primary = Primary(
                 await self._open(node, least - least // 2, max(1, most - for_reads)),
                 await self._open(node, least // 2, for_reads),
+                node,
             )
             self._primary_found.set()
             self.primary_changes += 1
             self._logged = ""
             logger.info("PostgreSQL primary is %s", node.address)
         return True
+
+    async def _warn_of_too_few_connections(self, node: Node, connection: Connection) -> None:
+        wanted, given = self._settings.postgres_max_connections, await spare_connections(connection)
+        if wanted > given:
+            logger.warning(
+                "SPOKE_POSTGRES_MAX_CONNS is %d, and %s gives %d connections to all its clients together (max_connections): "
+                "requests may wait for each other",
+                wanted,
+                node.address,
+                given,
+            )
 
     def _log_at_times(self, reason: str) -> None:
         """Logs a new reason, but not each that passes by while nodes stop and start."""
@@ -341,7 +345,7 @@ class Postgres:
         try:
             async with self._finding_standby:
                 if (pool := self._standby) is None:
-                    node, connection = await find(self._nodes, "standby")
+                    node, connection = await find(self._nodes, "standby", self._addresses)
                     await connection.close()
                     pool = self._standby = await self._open(node, 0, STANDBY_CONNECTIONS)
             return (await self._attempt(pool, caught_up, READ_ATTEMPT_S),)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from spoke_server.errors import ApiError, bad_request
 from spoke_server.registry import is_module_name
-from spoke_server.storage.modules import fetch_all, fetch_one
 from spoke_server.storage.nodes import Connection
+from spoke_server.storage.rows import fetch_all, fetch_one
 from spoke_server.storage.versions import Stored
 
 

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from spoke_server.cache import Breaker
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 OPERATION_TIMEOUT_S = 0.15
 CONNECT_TIMEOUT_S = 1.0
 TIME_TO_LIVE_S = 3600
+# Once on the node that was the master, once on the one that is.
+TRIES_TO_KEEP = 2
+MASTER = (b"master", "master")
 # A value that takes longer to move than the time-out allows would only open the breaker.
 MAX_VALUE_BYTES = 2 << 20
 T = TypeVar("T")
@@ -62,9 +66,16 @@ class SharedCache:
         return cast("bytes | None", await self._guarded(client, lambda: client.get(cache_key(module, version))))
 
     async def put(self, module: str, version: str, body: bytes) -> None:
-        """Keeps the bytes for an hour."""
-        if len(body) <= MAX_VALUE_BYTES and (client := self._ready_client()) is not None:
-            await self._guarded(client, lambda: client.set(cache_key(module, version), body, ex=TIME_TO_LIVE_S))
+        """Keeps the bytes for an hour. Nobody waits for it, so a master that has moved meanwhile is found first."""
+        if len(body) > MAX_VALUE_BYTES:
+            return
+        for _ in range(TRIES_TO_KEEP):
+            client = await self._found_client()
+            if client is None:
+                return
+            keep = partial(client.set, cache_key(module, version), body, ex=TIME_TO_LIVE_S)
+            if await self._guarded(client, keep):
+                return
 
     async def forget(self, *versions: tuple[str, str]) -> None:
         """Deletes what is kept for these versions."""
@@ -72,15 +83,19 @@ class SharedCache:
             await self._guarded(client, lambda: client.delete(*(cache_key(*version) for version in versions)))
 
     async def ping(self) -> None:
-        """Asks Redis for an answer; raises what went wrong."""
-        if self._client is None:
-            self._ready_client()
-            if self._connecting is not None:
-                await asyncio.wait({self._connecting}, timeout=CONNECT_TIMEOUT_S)
-        if self._client is None:
-            raise ConnectionError(self.last_error)
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await self._client.ping()
+        """Asks the master for an answer; raises what went wrong. A node that is master no more is left for its successor."""
+        for _ in range(TRIES_TO_KEEP):
+            client = self._client or await self._found_client()
+            if client is None:
+                raise ConnectionError(self.last_error)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                role: Any = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
+            if role[0] in MASTER:
+                return
+            if self._client is client:
+                self._client = None
+                await _close_quietly(client)
+        raise NoMaster("the node that the Sentinels name says that it is no master")
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -88,6 +103,14 @@ class SharedCache:
             self._connecting.cancel()
         if self._client is not None:
             await self._client.aclose()
+
+    async def _found_client(self) -> Redis | None:
+        """As `_ready_client`, but waits for a connection that is being made."""
+        client = self._ready_client()
+        if client is None and self._connecting is not None:
+            await asyncio.wait({self._connecting}, timeout=CONNECT_TIMEOUT_S)
+            client = self._client
+        return client
 
     def _ready_client(self) -> Redis | None:
         if not self._enabled or self._connecting is not None:
@@ -170,9 +193,9 @@ class SharedCache:
         try:
             role = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
         finally:
-            if role is None or role[0] not in (b"master", "master"):
+            if role is None or role[0] not in MASTER:
                 await _close_quietly(client)
-        if role[0] not in (b"master", "master"):
+        if role[0] not in MASTER:
             raise NoMaster(f"a node that should be master says it is {role[0]!r}")
         return client
 

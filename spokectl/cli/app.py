@@ -6,6 +6,7 @@ Only the module of the command that runs is imported: the table below is all tha
 import importlib
 import io
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ class Entry(NamedTuple):
     summary: str
 
 
-STACK, SERVICES, REGISTRY = "The stack", "Its services", "The registry"
+STACK, SERVICES, ROLES, REGISTRY = "The stack", "Its services", "Who is primary", "The registry"
 
 COMMANDS: dict[str, Entry] = {
     "up": Entry("lifecycle", STACK, "Bring the stack up, or repair it, and wait until it answers"),
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "ps": Entry("observe", STACK, "Every service as the runtime sees it"),
     "endpoints": Entry("observe", STACK, "Where to connect, with the observed role of each port"),
     "logs": Entry("observe", STACK, "Logs of all services, merged by time"),
+    "events": Entry("observe", STACK, "Who did what to what, why, and how it ended; also guards and Sentinels"),
     "config": Entry("config", STACK, "The stack's settings: list, get, set, unset"),
     "start": Entry("services", SERVICES, "Start stopped services"),
     "stop": Entry("services", SERVICES, "Stop services in good order; they stay down"),
@@ -46,6 +48,11 @@ COMMANDS: dict[str, Entry] = {
     "pause": Entry("services", SERVICES, "Freeze services"),
     "unpause": Entry("services", SERVICES, "Let paused services go on"),
     "exec": Entry("services", SERVICES, "Run a command in a service"),
+    "shell": Entry("shell", SERVICES, "psql, redis-cli or the bucket, in whichever node has the role now"),
+    "postgres": Entry("postgres", SERVICES, "PostgreSQL's nodes: status, lag, slots, connections, reinit, adopt"),
+    "redis": Entry("redis", SERVICES, "Redis's nodes and Sentinels: status, info, sentinels, reset-sentinels"),
+    "switchover": Entry("switchover", ROLES, "Planned move of a role: postgres, redis"),
+    "failover": Entry("failover", ROLES, "Replace the lost holder of a role: postgres, redis"),
     "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
     "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
 }
@@ -74,7 +81,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for group in (STACK, SERVICES, REGISTRY):
+        for group in (STACK, SERVICES, ROLES, REGISTRY):
             with formatter.section(group):
                 formatter.write_dl([(name, e.summary) for name, e in COMMANDS.items() if e.group == group])
 
@@ -84,7 +91,7 @@ class LazyGroup(click.Group):
     name="spokectl",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 confirmation needed, 4 not found, 5 refused, 6 outcome unknown, "
-    "10 degraded, 12 incomplete, 130 interrupted.",
+    "10 degraded, 12 incomplete, 130 interrupted, 141 nobody reads the output.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="spokectl", message="%(prog)s %(version)s")
 def root() -> None:
@@ -105,7 +112,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
     except BrokenPipeError:
-        return ExitCode.FAILED  # the reader went away (`| head`)
+        return ExitCode.NOBODY_READS
     except OSError as error:
         # Not even the envelope of the error could be written.
         click.echo(error_lines(_system(error).message, ())[0], err=True)
@@ -120,16 +127,16 @@ def _run(argv: Sequence[str]) -> int:
             # A stream that cannot show a character shows its escape: output is never lost to a locale.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        code = root.main(args=list(argv), prog_name="spokectl", standalone_mode=False)
+        code = _dispatched(argv)
         return int(code) if isinstance(code, int) else ExitCode.OK
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
-    except BrokenPipeError:
-        raise
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            raise
         if os.environ.get("SPOKECTL_DEBUG") and not isinstance(error, _EXPECTED):
             raise
         # Behind `--` stand the words of another program.
@@ -137,12 +144,32 @@ def _run(argv: Sequence[str]) -> int:
         return _fail(_explained(error), _command_word(own), json="--json" in own)
 
 
-def _end_output() -> None:
-    """What stdout does not take has no destination: nor has it at the interpreter's exit, which would complain."""
+def _dispatched(argv: Sequence[str]) -> object:
+    """What the command gives. A broken pipe as it was raised: click would end the process, with 1, whichever pipe it is."""
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return root.main(args=list(argv), prog_name="spokectl", standalone_mode=False)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
+
+
+def _nobody_reads() -> bool:
+    """Whether it is stdout or stderr whose reader went away (`| head`): a connection that breaks is a failure."""
+    streams = select.poll()
+    for number in (1, 2):
+        streams.register(number, 0)
+    return bool(streams.poll(0))
+
+
+def _end_output() -> None:
+    """What a stream does not take has no destination: nor has it at the interpreter's exit, which would complain."""
+    for stream, number in ((sys.__stdout__, 1), (sys.__stderr__, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 _EXPECTED = (SpokectlError, click.ClickException, click.Abort, KeyboardInterrupt, OSError)

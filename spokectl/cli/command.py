@@ -24,6 +24,10 @@ from spokectl.settings import DEFAULT_STACK, stack_name
 from spokectl.units import seconds_of
 
 DEFAULT_TIMEOUT_S = 120.0
+STOP_TIMEOUT_HELP = (
+    "How long to wait. It makes no grace period shorter: that is each service's own (stop_grace_period), after it the "
+    "service is killed. At the end of this time the command names what still runs (exit 6); what was asked to stop goes on."
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(["--stack", "-s"], metavar="NAME", help="The stack to work on (SPOKECTL_STACK; default: spoke)."),
         click.Option(["--file"], metavar="PATH", help="The stack file (SPOKECTL_FILE)."),
         click.Option(["--json"], is_flag=True, help="Print one JSON envelope on stdout."),
-        click.Option(["--quiet", "-q"], is_flag=True, help="No progress and no hints on stderr."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="Say nothing but errors, and the data that was asked for."),
         click.Option(["--verbose", "-v"], is_flag=True, help="Say more on stderr."),
     ]
 
@@ -171,7 +175,7 @@ def write(call: Call, answer: Answer) -> ExitCode:
             answer.text(result.data)
         sys.stdout.flush()
     if not call.json:
-        lines = [f"warning: {warning}" for warning in result.warnings]
+        lines = [] if call.quiet else [f"warning: {warning}" for warning in result.warnings]
         if result.error is not None:
             lines += error_lines(result.error.message, result.error.actions)
         if not call.quiet:

@@ -3,9 +3,12 @@
 import sys
 from typing import Annotated, Any
 
+import click
 import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
+from spokectl.cli.stdin import text_argument
+from spokectl.errors import UsageError
 from spokectl.operations import settings
 from spokectl.printable import printable
 from spokectl.settings import command_line
@@ -39,9 +42,13 @@ def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...")]) -
     Examples:
       spokectl config set SPOKE_POSTGRES_MAX_CONNS=50
       spokectl config set SPOKE_LOG_LEVEL=debug SPOKE_REDIS_POOL_SIZE=20
+      spokectl config set SPOKE_REDIS_PASSWORD=- < password.txt
+
+    NAME=- reads the value from standard input: one line, without its line break; on a terminal it is asked for. So a
+    password stands neither in the list of processes nor in the shell's history.
     """
     call = current_call()
-    return Answer(settings.keep(call.stack, call.file, pairs), notes=[_next(call.stack)])
+    return Answer(settings.keep(call.stack, call.file, pairs, _read_value), notes=[_next(call.stack)])
 
 
 @app.command("unset", cls=Command)
@@ -53,6 +60,16 @@ def forget(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> An
 
 def _next(stack: str) -> str:
     return f"It holds from the next: {command_line(stack, 'up')}"
+
+
+def _read_value(name: str) -> str:
+    """The value for `NAME=-`."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return str(click.prompt(name, hide_input=settings.is_secret(name), err=True))
+    value = text_argument("-").removesuffix("\r")
+    if not value:
+        raise UsageError("no_input", f"there is no value for {name} on standard input")
+    return value
 
 
 def _print_value(setting: Any) -> None:

@@ -13,18 +13,23 @@ def confirm(question: str, name: str, *, type_name: bool, yes: bool) -> None:
 
     ConfirmationRequired without a terminal (`confirmation_required`), or when the answer is another (`not_confirmed`).
     """
+    require_answerer(question, yes=yes)
     if yes:
         return
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfirmationRequired(
-            "confirmation_required",
-            f"{question}? There is no terminal to answer on, so nothing was done",
-            actions=["repeat the command with --yes"],
-        )
     expected, how = (name, "type its name to go on") if type_name else ("y", "y/N")
     try:
         answer = click.prompt(f"{printable(question)}? [{how}]", default="", show_default=False, err=True)
     except click.Abort:
         answer = ""
     if answer.strip() != expected and (type_name or answer.strip().lower() not in {"y", "yes"}):
-        raise ConfirmationRequired("not_confirmed", f"the answer was {quoted(answer)}: nothing was deleted")
+        raise ConfirmationRequired("not_confirmed", f"the answer was {quoted(answer)}: nothing was done")
+
+
+def require_answerer(question: str, *, yes: bool) -> None:
+    """For what looks before it asks: ConfirmationRequired (`confirmation_required`) where nobody could answer."""
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+        raise ConfirmationRequired(
+            "confirmation_required",
+            f"{question}? There is no terminal to answer on, so nothing was done",
+            actions=["repeat the command with --yes"],
+        )

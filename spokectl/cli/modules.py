@@ -7,7 +7,8 @@ import typer
 
 from spokectl.cli.command import Answer, Command, noun
 from spokectl.cli.confirmation import confirm
-from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target, text_argument
+from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target
+from spokectl.cli.stdin import text_argument
 from spokectl.operations import modules
 from spokectl.operations.registry import word
 from spokectl.output.registry import print_module, print_modules

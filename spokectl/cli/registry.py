@@ -1,6 +1,5 @@
-"""What the commands `modules` and `versions` share: which registry, how long, and standard input."""
+"""What the commands `modules` and `versions` share: which registry, and how long."""
 
-import sys
 from typing import Annotated
 
 import click
@@ -8,12 +7,10 @@ import typer
 from click.core import ParameterSource
 
 from spokectl.cli.command import Duration, current_call
-from spokectl.errors import UsageError
 from spokectl.operations.registry import Target
 from spokectl.printable import printable
 
 TIMEOUT_S = 60.0
-_MAX_TEXT_BYTES = 1024 * 1024
 
 Url = Annotated[
     str | None,
@@ -49,25 +46,6 @@ def target(url: str | None, timeout_s: float) -> Target:
         waiting=_ignore if silent else _say,
         trace=_say if call.verbose and not silent else _ignore,
     )
-
-
-def text_argument(text: str) -> str:
-    """The text itself, or for `-` all of standard input without its last line break."""
-    if text != "-":
-        return text
-    raw = standard_input(_MAX_TEXT_BYTES)
-    if len(raw) > _MAX_TEXT_BYTES:
-        raise UsageError("too_large", "standard input: more text than a description can hold")
-    from spokectl.operations.proto_files import text_of
-
-    return text_of(raw, "standard input").removesuffix("\n")
-
-
-def standard_input(limit_bytes: int) -> bytes:
-    """Standard input as it is, but at most one byte more than the limit."""
-    if sys.stdin is None:
-        raise UsageError("no_input", "standard input is closed: there is nothing to read for -")
-    return sys.stdin.buffer.read(limit_bytes + 1)
 
 
 def _say(line: str) -> None:

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Duration, current_call
+from spokectl.cli.command import DEFAULT_TIMEOUT_S, STOP_TIMEOUT_HELP, Answer, Command, Duration, current_call
 from spokectl.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 Services = Annotated[list[str], typer.Argument(metavar="SERVICE...")]
 Timeout = Annotated[float, typer.Option(click_type=Duration(), help="How long to wait until it has happened.")]
+StopTimeout = Annotated[float, typer.Option(click_type=Duration(), help=STOP_TIMEOUT_HELP)]
 
 
 def _act(action: str, services: list[str], timeout_s: float) -> Answer:
@@ -19,7 +20,7 @@ def _act(action: str, services: list[str], timeout_s: float) -> Answer:
     call = current_call()
     with progress(services, silent=call.json or call.quiet) as report:
         result = act(call.stack, call.file, action, services, timeout_s, report)
-    return Answer(result, notes=[f"{each['service']}: {each['state']}" for each in result.data])
+    return Answer(result, notes=[f"{each['service']}: {each['detail'] or each['state']}" for each in result.data])
 
 
 @app.command("start", cls=Command)
@@ -33,7 +34,7 @@ def start(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
 
 
 @app.command("stop", cls=Command)
-def stop(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
+def stop(services: Services, timeout: StopTimeout = DEFAULT_TIMEOUT_S) -> Answer:
     """Stop services in good order; they stay down until `start` or `up`.
 
     \b
@@ -43,7 +44,7 @@ def stop(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
 
 
 @app.command("restart", cls=Command)
-def restart(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
+def restart(services: Services, timeout: StopTimeout = DEFAULT_TIMEOUT_S) -> Answer:
     """Stop services in good order and start them again.
 
     \b
@@ -91,7 +92,8 @@ def execute(
 
     \b
     Examples:
-      spokectl exec postgres-primary -- psql -U spoke -d spoke -c 'SELECT 1'
+      spokectl exec postgres-primary -- psql -c 'SELECT count(*) FROM modules'
+      spokectl exec redis-master -- redis-cli INFO replication
       spokectl exec redis-sentinel-1 -- redis-cli -p 26379 SENTINEL masters
     """
     from spokectl.operations.services import execute as run

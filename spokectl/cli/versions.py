@@ -8,7 +8,8 @@ import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
 from spokectl.cli.confirmation import confirm
-from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, standard_input, target
+from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target
+from spokectl.cli.stdin import standard_input
 from spokectl.errors import UsageError
 from spokectl.operations import modules, proto_files, versions
 from spokectl.operations.registry import max_body_bytes, word
@@ -112,11 +113,12 @@ def pull(
     with progress(f"{module}@{version}", "files", from_total=_BAR_FROM_FILES, silent=call.json or call.quiet) as bar:
         result = versions.pull(target(url, timeout), module, version, place, force=force, progress=bar)
     pulled = result.data
-    same = "" if pulled.written == len(pulled.files) else f", {len(pulled.files) - pulled.written} were there already"
+    same = len(pulled.files) - pulled.written
+    there = f", {same} {'was' if same == 1 else 'were'} there already" if same else ""
     return Answer(
         result,
         text=lambda data: _print_line(shortened(str(data.folder), 4096)),
-        notes=[f"Pulled {word(module)}@{word(pulled.version)}: {_files_text(len(pulled.files), pulled.bytes)}{same}."],
+        notes=[f"Pulled {word(module)}@{word(pulled.version)}: {_files_text(len(pulled.files), pulled.bytes)}{there}."],
     )
 
 
@@ -193,10 +195,11 @@ def _files(source: str, path: str | None, limit_bytes: int) -> list[proto_files.
         return proto_files.collect(Path(source), path=path, limit_bytes=limit_bytes)
     if path is None:
         raise UsageError("path_needed", "a file from standard input needs a path", actions=["add --path NAME.proto"])
-    proto_files.check_path(path)
+    proto_files.check_pushed_path(path)
     raw = standard_input(limit_bytes)
     if len(raw) > limit_bytes:
-        raise proto_files.too_large(f"more than {human_bytes(limit_bytes)} on standard input", limit_bytes)
+        what = f"more than {human_bytes(limit_bytes)} on standard input"
+        raise proto_files.too_large(what, limit_bytes, in_one_file=True)
     return [proto_files.ProtoFile(path, proto_files.text_of(raw, "standard input"))]
 
 

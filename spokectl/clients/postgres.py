@@ -3,17 +3,14 @@
 import select
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from psycopg.pq.abc import PGconn
 
+from spokectl.clients.postgres_answers import LOOK, SESSIONS, facts, sessions
+from spokectl.facts import PostgresFacts, Sessions
 from spokectl.wait import Deadline
-
-_OBSERVE = b"""
-SELECT pg_is_in_recovery(), current_setting('server_version'),
-       (SELECT status FROM pg_stat_wal_receiver),
-       (SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming')
-"""
 
 
 @dataclass(frozen=True)
@@ -25,16 +22,38 @@ class Credentials:
 
 @dataclass(frozen=True)
 class PostgresNode:
-    """`streaming`: a standby receives WAL now. `standbys`: how many stream from this primary."""
+    """What a node says of itself, with what a probe goes by at hand."""
 
-    in_recovery: bool
     version: str
-    streaming: bool
-    standbys: int
+    facts: PostgresFacts
 
     @property
     def role(self) -> str:
-        return "standby" if self.in_recovery else "primary"
+        return self.facts.role
+
+    @property
+    def in_recovery(self) -> bool:
+        return self.facts.role == "standby"
+
+    @property
+    def streaming(self) -> bool:
+        """Whether a standby receives WAL now."""
+        return self.facts.receiver is not None and self.facts.receiver.status == "streaming"
+
+    @property
+    def standbys(self) -> int:
+        """How many stream from this node."""
+        return sum(each.state == "streaming" for each in self.facts.followers)
+
+    @property
+    def commits_wait(self) -> bool:
+        """What is committed here is acknowledged only once a standby has it."""
+        return self.facts.commits_wait
+
+    @property
+    def max_connections(self) -> int:
+        """As it is in force now."""
+        return self.facts.connections_max
 
 
 class PostgresUnavailable(Exception):
@@ -43,38 +62,61 @@ class PostgresUnavailable(Exception):
 
 def observe_node(host: str, port: int, credentials: Credentials, *, timeout_s: float) -> PostgresNode:
     """Asks the node itself. PostgresUnavailable when it does not answer within `timeout_s`."""
-    try:
-        connection = psycopg.connect(
-            host=host,
-            port=port,
-            user=credentials.user,
-            password=credentials.password,
-            dbname=credentials.database,
-            connect_timeout=max(2, round(timeout_s)),
-            options=f"-c statement_timeout={round(timeout_s * 1000)}",
-            application_name="spokectl",
-            sslmode="prefer",
-            autocommit=True,
-        )
-        with closing(connection):
-            in_recovery, version, receiver, standbys = _answer(connection.pgconn, timeout_s)
-    except psycopg.Error as error:
-        raise PostgresUnavailable(_first_line(error)) from error
-    return PostgresNode(in_recovery == b"t", version.split()[0].decode(), receiver == b"streaming", int(standbys))
+    [(standby, version, document)] = _ask(host, port, credentials, LOOK, timeout_s)
+    return PostgresNode(version.split()[0].decode(), facts(standby, document))
 
 
-def _answer(connection: PGconn, timeout_s: float) -> list[bytes]:
-    """The one row of `_OBSERVE`, as texts. A server that is frozen meanwhile does not keep its own statement_timeout."""
-    connection.send_query(_OBSERVE)
-    deadline = Deadline(timeout_s)
+def observe_sessions(host: str, port: int, credentials: Credentials, *, timeout_s: float) -> list[Sessions]:
+    """Who is connected to the node, the largest group first. PostgresUnavailable as above."""
+    return sessions(_ask(host, port, credentials, SESSIONS, timeout_s))
+
+
+def connect(
+    host: str, port: int, credentials: Credentials, *, timeout_s: float, options: str = ""
+) -> psycopg.Connection[Any]:
+    """A connection of the operator's; psycopg.Error when there is none. `options` are for the server's session."""
+    return psycopg.connect(
+        host=host,
+        port=port,
+        user=credentials.user,
+        password=credentials.password,
+        dbname=credentials.database,
+        connect_timeout=max(2, round(timeout_s)),
+        options=options,
+        application_name="spokectl",
+        sslmode="prefer",
+        autocommit=True,
+    )
+
+
+def await_answer(connection: PGconn, query: bytes, deadline: Deadline) -> None:
+    """Sends the query and returns when its results can be read. PostgresUnavailable when they do not come in time.
+
+    A server that is frozen meanwhile does not keep its own statement_timeout.
+    """
+    connection.send_query(query)
     while connection.is_busy():
         if not select.select([connection.socket], [], [], deadline.remaining_s)[0]:
-            raise PostgresUnavailable(f"no answer within {timeout_s:g} s")
+            raise PostgresUnavailable(f"no answer within {deadline.timeout_s:g} s")
         connection.consume_input()
+
+
+def _ask(host: str, port: int, credentials: Credentials, query: bytes, timeout_s: float) -> list[list[bytes]]:
+    limit = f"-c statement_timeout={round(timeout_s * 1000)}"
+    try:
+        with closing(connect(host, port, credentials, timeout_s=timeout_s, options=limit)) as connection:
+            return _answer(connection.pgconn, query, timeout_s)
+    except psycopg.Error as error:
+        raise PostgresUnavailable(_first_line(error)) from error
+
+
+def _answer(connection: PGconn, query: bytes, timeout_s: float) -> list[list[bytes]]:
+    """The rows as texts."""
+    await_answer(connection, query, Deadline(timeout_s))
     result = connection.get_result()
-    if result is None or result.ntuples != 1:
+    if result is None or result.nfields == 0:
         raise PostgresUnavailable(connection.get_error_message() or "it gave no answer")
-    return [result.get_value(0, column) or b"" for column in range(result.nfields)]
+    return [[result.get_value(row, column) or b"" for column in range(result.nfields)] for row in range(result.ntuples)]
 
 
 def _first_line(error: psycopg.Error) -> str:

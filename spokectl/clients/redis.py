@@ -17,6 +17,9 @@ from redis.retry import Retry  # noqa: E402
 if _hidden:
     del sys.modules[_METRICS]
 
+from spokectl.clients.redis_answers import fields, redis_facts, sentinel_facts, version  # noqa: E402
+from spokectl.facts import RedisFacts, SentinelFacts  # noqa: E402
+
 
 class RedisUnavailable(Exception):
     """The server did not answer, or answered with an error; the text says why in one line."""
@@ -28,6 +31,7 @@ class RedisNode:
 
     role: str
     version: str
+    facts: RedisFacts
     link: str = ""
     master: str = ""
     replicas: int = 0
@@ -40,21 +44,22 @@ class SentinelView:
     master: str
     quorum_problem: str
     version: str
+    facts: SentinelFacts
 
 
 def observe_redis(host: str, port: int, password: str, *, timeout_s: float) -> RedisNode:
-    """Asks ROLE and the version. RedisUnavailable when there is no answer within `timeout_s`."""
+    """Asks ROLE and INFO. RedisUnavailable when there is no answer within `timeout_s`."""
     with _client(host, port, password, timeout_s) as client:
         role: Any = _ask(client, "ROLE")
-        version = _version(client)
-    name = _text(role[0])
+        info = _info(client)
+    name, facts = _text(role[0]), redis_facts(info)
     if name == "slave":
-        return RedisNode("replica", version, link=_text(role[3]), master=f"{_text(role[1])}:{role[2]}")
-    return RedisNode(name, version, replicas=len(role[2]))
+        return RedisNode("replica", version(info), facts, link=_text(role[3]), master=f"{_text(role[1])}:{role[2]}")
+    return RedisNode(name, version(info), facts, replicas=len(role[2]))
 
 
 def observe_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> SentinelView:
-    """Asks one Sentinel for the master and for CKQUORUM. RedisUnavailable when there is no answer."""
+    """Asks one Sentinel for the master, CKQUORUM and what it knows. RedisUnavailable when there is no answer."""
     with _client(host, port, None, timeout_s) as client:
         address: Any = _ask(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)
         try:
@@ -62,9 +67,30 @@ def observe_sentinel(host: str, port: int, master_name: str, *, timeout_s: float
             problem = ""
         except RedisUnavailable as error:
             problem = str(error)
-        version = _version(client)
+        known: Any = _ask(client, "SENTINEL", "MASTER", master_name) if address else []
+        info = _info(client)
     master = f"{_text(address[0])}:{_text(address[1])}" if address else ""
-    return SentinelView(master, problem, version)
+    facts = sentinel_facts([_text(word) for word in known], info)
+    return SentinelView(master, problem, version(info), facts)
+
+
+def reset_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> None:
+    """Has one Sentinel forget replicas and other Sentinels, to find them again within seconds. RedisUnavailable as above."""
+    with _client(host, port, None, timeout_s) as client:
+        _ask(client, "SENTINEL", "RESET", master_name)
+
+
+def tell(host: str, port: int, password: str | None, *words: str, timeout_s: float) -> Any:
+    """Sends one command and gives the raw answer. RedisUnavailable when it is refused or not answered in time."""
+    with _client(host, port, password, timeout_s) as client:
+        return _ask(client, *words)
+
+
+def announced_address(host: str, port: int, password: str, *, timeout_s: float) -> tuple[str, str]:
+    """Host and port by which other servers reach the node, as it is configured. RedisUnavailable as above."""
+    told = tell(host, port, password, "CONFIG", "GET", "replica-announce-*", timeout_s=timeout_s)
+    found = {_text(name): _text(value) for name, value in zip(told[::2], told[1::2], strict=True)}
+    return found["replica-announce-ip"], found["replica-announce-port"]
 
 
 def _client(host: str, port: int, password: str | None, timeout_s: float) -> redis.Redis:
@@ -89,9 +115,8 @@ def _ask(client: redis.Redis, *words: str) -> Any:
         raise RedisUnavailable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
 
 
-def _version(client: redis.Redis) -> str:
-    fields = dict(line.split(":", 1) for line in _text(_ask(client, "INFO", "server")).splitlines() if ":" in line)
-    return fields.get("valkey_version") or fields.get("redis_version", "")
+def _info(client: redis.Redis) -> dict[str, str]:
+    return fields(_text(_ask(client, "INFO")))
 
 
 def _text(value: Any) -> str:

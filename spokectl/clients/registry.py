@@ -336,7 +336,7 @@ def said(answer: Answer) -> tuple[str, str]:
     if not isinstance(raw, dict) or not isinstance(raw.get("error"), str):
         return "", ""
     code = raw.get("code")
-    return shortened(raw["error"], _MESSAGE_CHARACTERS), shortened(code, 100) if isinstance(code, str) else ""
+    return _message(raw["error"]), shortened(code, 100) if isinstance(code, str) else ""
 
 
 def _summary(answer: Answer) -> str:
@@ -366,3 +366,8 @@ def _permanently(permanent: bool) -> dict[str, str]:
 def _listing(deleted: bool, limit: int | None, cursor: str | None) -> dict[str, str]:
     wanted = {"deleted": "true" if deleted else "", "limit": str(limit) if limit else "", "cursor": cursor or ""}
     return {name: value for name, value in wanted.items() if value}
+
+
+def _message(text: str) -> str:
+    """The registry's own words as one line, safe to show; a file with several faults has a line of its own for each."""
+    return shortened("; ".join(line.strip() for line in text.splitlines() if line.strip()), _MESSAGE_CHARACTERS)

@@ -1,15 +1,17 @@
 """A stack opened for work: its description, its state folder and its runtime."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from spokectl.compose import raw_services
 from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Kind, Service, Stack
+from spokectl.operations.scale import Scaled, spokes_of
 from spokectl.runtime.base import Runtime
 from spokectl.settings import DEFAULT_STACK, StackRecord, StackState, command_line, read_env_file
 from spokectl.stackfile import default_stack_file, load_stack
@@ -65,6 +67,15 @@ def stack_files(state: StackState, file: Path) -> list[Path]:
     return [file, state.override_file] if state.override_file.exists() else [file]
 
 
+def scaled(stack: Stack) -> Scaled | None:
+    """How many Spokes are kept in place of what the stack file says; None where its own number holds."""
+    if len(stack.files) == 1:
+        return None
+    in_file = len(spokes_of(raw_services(stack.files[0])))
+    spokes = len(stack.of_kind(Kind.SPOKE))
+    return Scaled(spokes, in_file) if spokes != in_file else None
+
+
 def require_known(name: str) -> None:
     """NotFound (`no_stack`) for a name that was never brought up: its ports would be those of another stack.
 
@@ -79,32 +90,59 @@ def _never_was(name: str) -> NotFound:
 
 
 def open_context(name: str, file: Path | None) -> Context:
-    """A stack that was brought up before. NotFound (`no_stack`) when it never was."""
-    from spokectl.runtime.select import runtime_for
+    """A stack that was brought up before, by this tool or by plain Compose. NotFound (`no_stack`) when it never was."""
+    from spokectl.runtime.select import DOCKER, brought_up_by_compose, runtime_for
 
     state = StackState(name)
     record = state.read_record()
+    runtime = record.runtime if record else DOCKER
     if record is None:
-        raise _never_was(name)
+        composed = brought_up_by_compose(name)
+        if composed is None:
+            raise _never_was(name)
+        file = file or composed
     stack = open_stack(name, file)
-    return Context(stack, state, runtime_for(record.runtime, stack, state))
+    return Context(stack, state, runtime_for(runtime, stack, state))
+
+
+def running_context(name: str, file: Path | None) -> Context:
+    """A stack of which something runs. NotFound (`not_running`) when nothing does, `no_stack` when it never was."""
+    context = open_context(name, file)
+    if not any(seen.pid for seen in context.runtime.inspect().values()):
+        raise NotFound("not_running", f"the stack {name} is not running", actions=[command_line(name, "up")])
+    return context
 
 
 def services_of(stack: Stack, names: list[str]) -> list[str]:
-    """The named services, or all when none is named; UsageError (`unknown_service`) with the nearest name."""
-    import difflib
-
+    """The named services, or all when none is named; NotFound (`unknown_service`) with the nearest name."""
     for name in names:
         if name not in stack.services:
-            near = difflib.get_close_matches(name, stack.services, n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
-            raise UsageError(
+            raise NotFound(
                 "unknown_service",
-                f"there is no service {name!r} in the stack{hint}",
+                f"there is no service {name!r} in the stack{_nearest(name, stack.services)}",
                 details={"services": list(stack.services)},
                 actions=[command_line(stack.name, "ps")],
             )
     return list(dict.fromkeys(names)) or list(stack.services)
+
+
+def require_node(stack: Stack, kind: Kind, name: str) -> None:
+    """NotFound (`unknown_node`) with the nearest name, when the stack has no node of the kind with this name."""
+    nodes = [service.name for service in stack.of_kind(kind)]
+    if name not in nodes:
+        raise NotFound(
+            "unknown_node",
+            f"there is no {kind} node {name!r} in the stack{_nearest(name, nodes)}",
+            details={"nodes": nodes},
+            actions=[command_line(stack.name, f"{kind} status")],
+        )
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def load_balancer(stack: Stack) -> Service:
@@ -130,6 +168,18 @@ def _named_by(holder: Path) -> str:
     return said or "a spokectl process that has just begun, or just ended"
 
 
+def is_locked(state: StackState) -> bool:
+    """Whether an operation is under way on the stack at this moment."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(state.lock_file, timeout=0, mode=0o600)
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True
+
+
 @contextmanager
 def exclusive(state: StackState, operation: str) -> Iterator[None]:
     """One operation at a time on a stack. Refused (`locked`) names who holds the lock and since when."""
@@ -149,7 +199,8 @@ def exclusive(state: StackState, operation: str) -> Iterator[None]:
         ) from None
     try:
         since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        holder.write_text(f"{operation}, process {os.getpid()}, since {since}\n")
+        with suppress(OSError):  # on a full disk too, `down` must go on
+            holder.write_text(f"{operation}, process {os.getpid()}, since {since}\n")
         yield
     finally:
         holder.unlink(missing_ok=True)

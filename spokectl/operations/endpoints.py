@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spokectl.model import Kind, Service, Stack
+from spokectl.runtime.base import served_ports
 
 _SCHEMES = {Kind.POSTGRES: "postgresql", Kind.REDIS: "redis", Kind.SENTINEL: "redis"}
 _PORT_NAMES: dict[tuple[Kind, int], str] = {
@@ -21,7 +22,8 @@ _PORT_NAMES: dict[tuple[Kind, int], str] = {
     (Kind.COLLECTOR, 13133): "health",
 }
 _PATHS = {(Kind.SPOKE, 9090): "/health/ready", (Kind.COLLECTOR, 8889): "/metrics"}
-_ORDER = [Kind.LOAD_BALANCER, Kind.SPOKE, Kind.POSTGRES, Kind.REDIS, Kind.SENTINEL, Kind.S3, Kind.COLLECTOR]
+ORDER = [Kind.LOAD_BALANCER, Kind.SPOKE, Kind.POSTGRES, Kind.REDIS, Kind.SENTINEL, Kind.S3, Kind.COLLECTOR]
+"""In which a person looks for them: as a request goes."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,9 @@ def endpoints(stack: Stack, roles: Mapping[str, str], without: Mapping[str, str]
     One without a `service` leads to whichever node has the role.
     """
     found = []
-    for kind in _ORDER:
+    for kind in ORDER:
         for service in stack.of_kind(kind):
-            if service.name in without:
-                continue
-            for port in service.ports:
-                if f"{service.name}:{port.target}" in without:
-                    continue
+            for port in served_ports(service, without):
                 name = _PORT_NAMES.get((kind, port.target), f"port {port.target}")
                 scheme = _SCHEMES.get(kind, "http")
                 url = f"{scheme}://{_host(port.host)}:{port.published}{_PATHS.get((kind, port.target), '')}"

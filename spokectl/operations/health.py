@@ -1,25 +1,40 @@
 """The true state of every service: what the runtime sees, and what the server itself answers."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from spokectl.errors import Degraded, ExitCode
-from spokectl.model import Health, Inspection, Kind, Port, RunState, Service
+from spokectl.facts import Facts, RedisFacts, Sessions
+from spokectl.model import Health, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
-from spokectl.operations.postgres.guard import guard_word
+from spokectl.operations.postgres.guard import ClusterRecord, GuardWord, guard_word
+from spokectl.operations.redis.agreement import View, disagreements, names_by_address
 from spokectl.printable import shortened
 from spokectl.result import Result
+from spokectl.runtime.base import Runtime, served_ports
 from spokectl.settings import command_line
 
+if TYPE_CHECKING:
+    from spokectl.clients.postgres import Credentials, PostgresNode
+
 PROBE_TIMEOUT_S = 3.0
+_ASK_GUARD = ("unhealthy", "degraded")
+WHO_AGREE = frozenset({Kind.REDIS, Kind.SENTINEL})
+"""They are judged together: who is master is a matter between them."""
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service as observed. `health` is healthy, unhealthy, starting, done, left-out or down; `reason` says why."""
+    """One service as observed. `health` is healthy, degraded, unhealthy, done, left-out or down; `reason` says why.
+
+    Degraded: it does its work, but without the protection that it should have. `master` is the service that a Redis replica
+    follows or a Sentinel names; an address where that is none of the stack. `facts` is what a database said besides,
+    `record` the cluster record, where a PostgreSQL node's guard was asked.
+    """
 
     service: str
     kind: Kind
@@ -31,6 +46,9 @@ class ServiceStatus:
     pid: int | None
     started_at: datetime | None
     ports: tuple[Port, ...]
+    master: str = ""
+    facts: Facts | None = None
+    record: ClusterRecord | None = None
 
     @property
     def ok(self) -> bool:
@@ -46,30 +64,96 @@ def load_probes() -> None:
 
 def probe(service: Service, *, timeout_s: float = PROBE_TIMEOUT_S) -> Health:
     """Asks the server over its published port, by its own protocol. It never raises: no answer is an answer."""
-    return _PROBES[service.health.protocol](service, timeout_s)
+    try:
+        return _PROBES[service.health.protocol](service, timeout_s)
+    except KeyError as error:
+        return Health(service.name, ok=False, reason=f"the stack file gives it no {error.args[0]}")
 
 
-def observe(context: Context, names: Iterable[str]) -> list[ServiceStatus]:
-    """Asks all named services at once. PostgreSQL's guard is asked for the reason where its server does not answer."""
+def observe(context: Context, names: Iterable[str], *, guards: bool = False) -> list[ServiceStatus]:
+    """Asks all named services at once. PostgreSQL's guard is asked for the reason where its server is not well.
+
+    With `guards` every guard is asked. A guard takes longer than its server: it is a program that starts in the service.
+
+    Redis nodes and Sentinels are compared with each other, whichever of them are named.
+    """
     inspections, left_out = context.runtime.inspect(), context.runtime.left_out()
 
     def look(name: str) -> ServiceStatus:
-        status = observe_one(context.stack.services[name], inspections.get(name), left_out.get(name))
-        if status.kind is Kind.POSTGRES and status.health == "unhealthy" and status.state is RunState.RUNNING:
-            return replace(status, reason=guard_word(context.runtime, name).reason or status.reason)
-        return status
+        service = context.stack.services[name]
+        seen = observe_one(service, inspections.get(name), left_out.get(name))
+        status = replace(seen, ports=served_ports(service, left_out))
+        if status.kind is not Kind.POSTGRES or status.state is not RunState.RUNNING:
+            return with_last_words(context.runtime, status)
+        unwell = status.health in _ASK_GUARD
+        word = guard_word(context.runtime, name) if unwell or guards else GuardWord()
+        if unwell and word.reason:
+            return replace(status, reason=word.reason, record=word.record)
+        return with_last_words(context.runtime, replace(status, record=word.record))
 
     wanted = list(names)
-    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        return list(pool.map(look, wanted))
+    asked = [*wanted, *_asked_besides(context.stack, wanted)]
+    with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
+        return agreed(context.stack, list(pool.map(look, asked)))[: len(wanted)]
+
+
+def with_last_words(runtime: Runtime, status: ServiceStatus) -> ServiceStatus:
+    """The same status; of a server that should answer and does not, the reason ends with the last line of its log."""
+    if status.health != "unhealthy" or status.role:
+        return status
+    lines = list(runtime.logs([status.service], since=None, tail=1, follow=False))
+    return replace(status, reason=f"{status.reason}; its log ends: {_message(lines[-1].text)}") if lines else status
+
+
+def _message(line: str) -> str:
+    """A line of a log without what surrounds the message in a line of JSON, cut where it is long."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        document = None
+    said = document.get("msg") if isinstance(document, dict) else None
+    return shortened(str(said or line.strip()), 200)
+
+
+def _asked_besides(stack: Stack, wanted: Sequence[str]) -> list[str]:
+    if not any(stack.services[name].kind in WHO_AGREE for name in wanted):
+        return []
+    return [service.name for service in stack.services.values() if service.kind in WHO_AGREE and service.name not in wanted]
+
+
+def agreed(stack: Stack, statuses: Sequence[ServiceStatus]) -> list[ServiceStatus]:
+    """The same statuses; a Redis node or Sentinel that is well by itself is unhealthy where the others contradict it."""
+    names = names_by_address(stack.services.values())
+    named = [
+        replace(status, master=names.get(status.master, status.master), facts=_with_names(status.facts, names))
+        for status in statuses
+    ]
+    wrong = disagreements(View(each.service, each.kind, each.role, each.master) for each in named if each.kind in WHO_AGREE)
+    return [
+        replace(each, health="unhealthy", reason=wrong[each.service])
+        if each.health == "healthy" and each.service in wrong
+        else each
+        for each in named
+    ]
+
+
+def _with_names(facts: Facts | None, names: Mapping[str, str]) -> Facts | None:
+    if not isinstance(facts, RedisFacts):
+        return facts
+    known = [replace(each, service=names.get(each.service, each.service)) for each in facts.replicas]
+    return replace(facts, replicas=tuple(known))
 
 
 def judged(stack: str, data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str, ...] = ()) -> Result:
     """The result of a look at the stack: degraded (10) with every reason when some service is not well."""
-    bad = [status for status in statuses if not status.ok]
+    # What does not run comes first: it is why others are not well.
+    bad = sorted((each for each in statuses if not each.ok), key=lambda each: each.state is RunState.RUNNING)
     if not bad:
         return Result(data, warnings)
-    reasons = "; ".join(f"{status.service}: {shortened(status.reason or status.health, 100)}" for status in bad)
+    named: dict[str, list[str]] = {}
+    for status in bad:
+        named.setdefault(shortened(status.reason or status.health, 140), []).append(status.service)
+    reasons = "; ".join(f"{', '.join(services)}: {reason}" for reason, services in named.items())
     error = Degraded(
         "degraded",
         f"not everything is well: {reasons}",
@@ -94,8 +178,10 @@ def observe_one(service: Service, inspection: Inspection | None, left_out: str |
         )
         return _status(service, seen, "down", reason=reason)
     answer = probe(service)
-    health = "healthy" if answer.ok else "unhealthy"
-    return _status(service, seen, health, answer.role, answer.reason or seen.detail, answer.version)
+    # A server that answers may still be without its supervisor, or about to be stopped.
+    health = "unhealthy" if not answer.ok else "degraded" if answer.degraded or seen.detail else "healthy"
+    status = _status(service, seen, health, answer.role, answer.reason or seen.detail, answer.version)
+    return replace(status, master=answer.master, facts=answer.facts)
 
 
 def _status(
@@ -106,23 +192,70 @@ def _status(
     )
 
 
-def _probe_postgres(service: Service, timeout_s: float) -> Health:
-    from spokectl.clients.postgres import Credentials, PostgresUnavailable, observe_node
+def postgres_node(service: Service, timeout_s: float = PROBE_TIMEOUT_S) -> "PostgresNode | None":
+    """What the node says of itself; None when it does not answer."""
+    from spokectl.clients.postgres import PostgresUnavailable
+
+    try:
+        return _ask_postgres(service, timeout_s)
+    except PostgresUnavailable:
+        return None
+
+
+def postgres_sessions(service: Service, timeout_s: float = PROBE_TIMEOUT_S) -> list[Sessions]:
+    """Who is connected to the node; nobody when it does not answer."""
+    from spokectl.clients.postgres import PostgresUnavailable, observe_sessions
+
+    try:
+        return observe_sessions(*service.address(service.health.port), operator_credentials(service), timeout_s=timeout_s)
+    except PostgresUnavailable:
+        return []
+
+
+def _ask_postgres(service: Service, timeout_s: float) -> "PostgresNode":
+    from spokectl.clients.postgres import observe_node
+
+    return observe_node(*service.address(service.health.port), operator_credentials(service), timeout_s=timeout_s)
+
+
+def operator_credentials(service: Service) -> "Credentials":
+    """With what this tool, and not an application, logs in."""
+    from spokectl.clients.postgres import Credentials
 
     environment = service.environment
-    credentials = Credentials(
+    return Credentials(
         environment["SPOKE_POSTGRES_OPERATOR_USER"],
         environment["SPOKE_POSTGRES_OPERATOR_PASSWORD"],
         environment["SPOKE_POSTGRES_DATABASE"],
     )
+
+
+def _probe_postgres(service: Service, timeout_s: float) -> Health:
+    from spokectl.clients.postgres import PostgresUnavailable
+
     try:
-        node = observe_node(*service.address(service.health.port), credentials, timeout_s=timeout_s)
+        node = _ask_postgres(service, timeout_s)
     except PostgresUnavailable as error:
         return Health(service.name, ok=False, reason=str(error))
-    if node.in_recovery and not node.streaming:
-        return Health(service.name, False, node.role, "it receives no WAL from a primary", node.version)
-    reason = "" if node.in_recovery or node.standbys else "no standby streams from it"
-    return Health(service.name, True, node.role, reason, node.version)
+    said = Health(service.name, ok=True, role=node.role, version=node.version, facts=node.facts)
+    if node.in_recovery:
+        return said if node.streaming else replace(said, ok=False, reason="it receives no WAL from a primary")
+    reason = _lacking_protection(node) if wants_synchronous(service) else ""
+    if reason:
+        return replace(said, reason=reason, degraded=True)
+    return replace(said, reason="" if node.standbys else "no standby streams from it")
+
+
+def wants_synchronous(service: Service) -> bool:
+    """Whether the stack wants commits to wait for a standby."""
+    return service.environment.get("SPOKE_POSTGRES_SYNCHRONOUS", "on").lower() not in ("off", "false", "no", "0")
+
+
+def _lacking_protection(node: "PostgresNode") -> str:
+    """What a primary lacks of the protection that the setting promises."""
+    if not node.commits_wait:
+        return "degraded: writes are acknowledged that are not on a standby"
+    return "" if node.standbys else "no standby streams from it, and writes wait for one"
 
 
 def _probe_redis(service: Service, timeout_s: float) -> Health:
@@ -133,10 +266,11 @@ def _probe_redis(service: Service, timeout_s: float) -> Health:
         node = observe_redis(*service.address(service.health.port), password, timeout_s=timeout_s)
     except RedisUnavailable as error:
         return Health(service.name, ok=False, reason=str(error))
-    if node.role == "replica" and node.link != "connected":
-        return Health(service.name, False, node.role, f"its link to {node.master} is in state {node.link}", node.version)
-    reason = "" if node.role == "replica" or node.replicas else "no replica is connected to it"
-    return Health(service.name, node.role in {"master", "replica"}, node.role, reason, node.version)
+    said = Health(service.name, ok=True, role=node.role, version=node.version, master=node.master, facts=node.facts)
+    if node.role == "replica":
+        lost = node.link != "connected"
+        return replace(said, ok=False, reason=f"its link to {node.master} is in state {node.link}") if lost else said
+    return replace(said, ok=node.role == "master", reason="" if node.replicas else "no replica is connected to it")
 
 
 def _probe_sentinel(service: Service, timeout_s: float) -> Health:
@@ -147,7 +281,8 @@ def _probe_sentinel(service: Service, timeout_s: float) -> Health:
         view = observe_sentinel(*service.address(service.health.port), master_name, timeout_s=timeout_s)
     except RedisUnavailable as error:
         return Health(service.name, ok=False, reason=str(error))
-    return Health(service.name, not view.quorum_problem, "sentinel", view.quorum_problem, view.version)
+    problem = view.quorum_problem
+    return Health(service.name, not problem, "sentinel", problem, view.version, master=view.master, facts=view.facts)
 
 
 def _probe_http(service: Service, timeout_s: float) -> Health:

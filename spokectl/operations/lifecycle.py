@@ -9,20 +9,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 
+from spokectl.compose import raw_services, write_override
 from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Stack
-from spokectl.operations.context import Context, exclusive, open_context, open_stack, stack_file, stack_files
+from spokectl.operations import last_known, rollout
+from spokectl.operations.context import Context, exclusive, open_context, open_stack, scaled, stack_file
 from spokectl.operations.endpoints import Endpoint, endpoints
-from spokectl.operations.health import ServiceStatus, judged, load_probes, observe
+from spokectl.operations.health import ServiceStatus, judged, load_probes, observe, probe
 from spokectl.operations.readiness import wait_until_ready
-from spokectl.operations.scale import override_for, port_settings_for
+from spokectl.operations.scale import Scaled, override_for, port_settings_for
+from spokectl.operations.settings import require_shapes
 from spokectl.result import Report, Result
-from spokectl.runtime.base import Runtime
-from spokectl.runtime.select import runtime_for, select_runtime
+from spokectl.runtime.base import BuildsImages, Notice, Runtime
+from spokectl.runtime.select import runtime_for, select_runtime, what_docker_lacks
 from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file, write_privately
-from spokectl.stackfile import load_stack, raw_services, write_override
+from spokectl.stackfile import load_stack
 from spokectl.wait import Deadline
+
+_BUILD_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class UpRequest:
     port_offset: int | None = None
     spokes: int | None = None
     timeout_s: float = 120.0
+    build: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,18 @@ class UpData:
     services: list[ServiceStatus]
     endpoints: list[Endpoint]
     elapsed_s: float
+    scaled: Scaled | None
+
+
+@dataclass(frozen=True)
+class DownData:
+    """`exists`: the stack was brought up at some time. `was_running`: at least one service of it ran until now."""
+
+    stack: str
+    exists: bool
+    was_running: bool
+    volumes_deleted: bool
+    images_deleted: list[str]
 
 
 def up(request: UpRequest, report: Report) -> Result:
@@ -58,58 +76,146 @@ def up(request: UpRequest, report: Report) -> Result:
             stack, runtime = _prepare(request, state, report)
             left_out = runtime.left_out()
             wanted = [name for name in stack.services if name not in left_out]
-            for name in stack.services.keys() & left_out:
-                report(name, "left-out")
-            notices = [*stack.notices, *(f"{name} is left out: {reason}" for name, reason in left_out.items())]
+            for name in stack.services:
+                report(name, "left-out" if name in left_out else "waiting")
+            notices = [*runtime.without_effect(), *(f"{name} is left out: {reason}" for name, reason in left_out.items())]
             # While the runtime waits for its supervisor a core is idle: later none is.
             Thread(target=load_probes, daemon=True).start()
-            runtime.bring_up(wanted, notices.append)
+            _build(runtime, wanted, report, anew=request.build)
+            changed = _one_by_one(runtime.changed(wanted, deadline), last_known.applied(state), stack, notices.append)
+            unchanged = [name for name in wanted if name not in changed]
+            last_known.keep(state, stack)
+            runtime.bring_up(unchanged, deadline, notices.append)
         context = Context(stack, state, runtime)
+        _end_broken_off_move(context, report)
+        # What is not well yet may wait for a change, so all is waited for only after the changes.
+        rollout.apply(context, changed, deadline, notices.append, report)
         wait_until_ready(context, wanted, deadline, report)
+        rollout.reload_changed(context, deadline)
+        last_known.keep_applied(state, stack)
         # Roles can change while others come up (a master is named, a standby connects): all are asked once more.
         statuses = observe(context, stack.services)
     roles = {status.service: status.role for status in statuses}
     data = UpData(
-        stack.name, runtime.name, statuses, endpoints(stack, roles, left_out), round(time.monotonic() - started, 2)
+        stack.name,
+        runtime.name,
+        statuses,
+        endpoints(stack, roles, left_out),
+        elapsed_s=round(time.monotonic() - started, 2),
+        scaled=scaled(stack),
     )
     return judged(stack.name, data, statuses, tuple(notices))
 
 
-def down(name: str, file: Path | None, *, volumes: bool, report: Report) -> Result:
-    """Stops everything of the stack; with `volumes` its data is deleted too. Nothing to stop is success."""
+def _end_broken_off_move(context: Context, report: Report) -> None:
+    if context.state.underway_file.exists():
+        from spokectl.operations.moves import settle_unfinished
+
+        settle_unfinished(context, report)
+
+
+def down(name: str, file: Path | None, *, volumes: bool, timeout_s: float, report: Report, images: bool = False) -> Result:
+    """Stops everything of the stack; with `volumes` its data is deleted too. Nothing to stop is success.
+
+    A stack file that cannot be read is no obstacle, but a warning. Refused (`no_images`), before anything is stopped, when
+    `images` are to go that the runtime does not have. OutcomeUnknown (`timeout`) names what still runs when
+    `timeout_s` is over: it goes on ending, and the next `down` goes on from there.
+    """
+    deadline = Deadline(timeout_s)
     try:
-        context = open_context(name, file)
+        context, warnings = _context_to_end(name, file)
     except NotFound:
-        return Result({"stack": name, "was_up": False, "volumes_deleted": False})
+        return Result(DownData(name, exists=False, was_running=False, volumes_deleted=False, images_deleted=[]))
+    if images and not isinstance(context.runtime, BuildsImages):
+        raise _no_images(context.runtime, "remove", "--images")
     with exclusive(context.state, "down"), context.journal.operation("down", volumes=volumes):
-        context.runtime.tear_down(volumes=volumes, notice=lambda text: report("stack", "notice", text))
+        ran = context.runtime.tear_down(deadline, volumes=volumes, notice=lambda text: report("stack", "notice", text))
+        for file_ in (context.state.last_known_file, context.state.applied_file):
+            file_.unlink(missing_ok=True)
         if volumes:
             # Without data nothing is settled any more: runtime and stack file are chosen anew. Settings stay.
             context.state.override_file.unlink(missing_ok=True)
             context.state.record_file.unlink(missing_ok=True)
-    return Result({"stack": name, "was_up": True, "volumes_deleted": volumes})
+            context.state.underway_file.unlink(missing_ok=True)
+        removed = _remove_images(context.runtime) if images else []
+    data = DownData(name, exists=True, was_running=bool(ran), volumes_deleted=volumes, images_deleted=removed)
+    return Result(data, warnings)
+
+
+def _remove_images(runtime: Runtime) -> list[str]:
+    return runtime.remove_images() if isinstance(runtime, BuildsImages) else []
+
+
+def _build(runtime: Runtime, services: list[str], report: Report, *, anew: bool) -> None:
+    """Builds the images that are not there, with `anew` all: that has a deadline of its own, and is shown as it goes."""
+    if not isinstance(runtime, BuildsImages):
+        if anew:
+            raise _no_images(runtime, "build", "--build")
+        return
+    wanted = services if anew else runtime.unbuilt(services)
+    if wanted:
+        report("stack", "notice", "building images: some minutes the first time")
+        runtime.build(wanted, Deadline(_BUILD_TIMEOUT_S), lambda text: report("stack", "notice", text))
+
+
+def _no_images(runtime: Runtime, purpose: str, option: str) -> Refused:
+    return Refused("no_images", f"the {runtime.name} runtime has no images to {purpose}", actions=[f"leave {option} out"])
+
+
+def _context_to_end(name: str, file: Path | None) -> tuple[Context, tuple[str, ...]]:
+    """The stack as its file describes it, else, with a warning, as it was last brought up."""
+    try:
+        return open_context(name, file), ()
+    except UsageError as error:
+        state = StackState(name)
+        record = state.read_record()
+        if record is None:
+            raise
+        stack = last_known.read(state)
+        warning = f"{error.message}; what was last brought up is stopped all the same"
+        return Context(stack, state, runtime_for(record.runtime, stack, state)), (warning,)
 
 
 def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Stack, Runtime]:
     """Settles file, settings, number of Spokes and runtime, and keeps them."""
     record = state.read_record()
     file = stack_file(request.file, record)
-    runtime_name, reason = select_runtime(request.runtime, record)
+    stack = open_stack(request.name, file)
+    runtime_name, reason = select_runtime(request.name, request.runtime, record, lambda: what_docker_lacks(stack))
     env = read_env_file(state.env_file)
+    before = dict(env)
     if request.port_offset is not None:
-        plain = load_stack(request.name, stack_files(state, file), shell={}, env_file={})
-        env |= _shifted_ports(plain.port_settings, request.port_offset)
+        env |= _shifted_ports(stack.port_settings, request.port_offset)
+        if record is not None and env != before:
+            report("stack", "notice", "its ports move: every server that runs is restarted")
     if request.spokes is not None:
         env |= _settle_spokes(request, state, file, env)
-    if env != read_env_file(state.env_file):
+    if env != before:
         write_env_file(state.env_file, env)
+    if env != before or request.spokes is not None:
+        stack = open_stack(request.name, file)
     if record is None or record.file != str(file):
         created = record.created_at if record else datetime.now(UTC).isoformat(timespec="seconds")
         state.write_record(StackRecord(runtime_name, str(file), created))
     if record is None:
         report("stack", "notice", f"the {runtime_name} runtime: {reason}")
-    stack = open_stack(request.name, file)
+    require_shapes(stack)
+    rollout.require_enough_connections(stack)
     return stack, runtime_for(runtime_name, stack, state)
+
+
+def _one_by_one(changed: list[str], before: Stack | None, after: Stack, notice: Notice) -> list[str]:
+    """Those of the changed services that are restarted one after the other: the others are restarted at once.
+
+    At once: all, when peers must agree on what has changed, or nobody knows what runs now; and what is not well anyway.
+    """
+    if not changed:
+        return []
+    reason = rollout.why_at_once(before, after) if before else "it is not known how the stack was brought up last"
+    if reason:
+        notice(f"{reason}: {', '.join(changed)} are restarted at once, and requests may fail meanwhile")
+        return []
+    return [name for name in changed if probe(after.services[name]).ok]
 
 
 def _settle_spokes(request: UpRequest, state: StackState, file: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -133,7 +239,7 @@ def _settle_spokes(request: UpRequest, state: StackState, file: Path, env: Mappi
 @contextmanager
 def _undone_if_refused(state: StackState) -> Iterator[None]:
     """Puts settings, override and record back as they were when nothing was started after all."""
-    files = (state.env_file, state.override_file, state.record_file)
+    files = (state.env_file, state.override_file, state.record_file, state.last_known_file)
     before = {path: path.read_text() if path.exists() else None for path in files}
     try:
         yield

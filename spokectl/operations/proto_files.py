@@ -43,8 +43,8 @@ class ProtoFile:
 def collect(source: Path, *, path: str | None, limit_bytes: int) -> list[ProtoFile]:
     """The files at `source`, sorted by path: a folder's every `*.proto`, or one file, which `path` may rename.
 
-    UsageError names the file that is not UTF-8, is no file, lies outside the folder behind a link, or has a path that no
-    version can hold; and a folder without any, or with more than `limit_bytes` in them.
+    UsageError names the file that is not UTF-8, is no file, is not called `*.proto`, lies outside the folder behind a
+    link, or has a path that no version can hold; and a folder without any, or with more than `limit_bytes` in them.
     """
     if source.is_dir():
         if path is not None:
@@ -59,8 +59,11 @@ def collect(source: Path, *, path: str | None, limit_bytes: int) -> list[ProtoFi
     files = []
     size_bytes = 0
     for name, place in found:
-        check_path(name)
-        size_bytes += place.stat().st_size
+        check_pushed_path(name)
+        file_bytes = place.stat().st_size
+        if file_bytes > limit_bytes:
+            raise too_large(f"{_shown(place)} alone has {human_bytes(file_bytes)}", limit_bytes, in_one_file=True)
+        size_bytes += file_bytes
         if size_bytes > limit_bytes:
             raise too_large(f"more than {human_bytes(limit_bytes)} of files in {_shown(source)}", limit_bytes)
         files.append(ProtoFile(name, text_of(_regular_bytes(place), str(place))))
@@ -81,12 +84,16 @@ def text_of(raw: bytes, name: str) -> str:
         ) from None
 
 
-def too_large(what: str, limit_bytes: int) -> UsageError:
+def too_large(what: str, limit_bytes: int, *, in_one_file: bool = False) -> UsageError:
+    modules = "several modules that depend on each other (--dependency MODULE@VERSION)"
     return UsageError(
         "too_large",
         f"{what}: the registry takes {human_bytes(limit_bytes)} in one version",
         details={"limit_bytes": limit_bytes},
-        actions=["push it as several modules that depend on each other (--dependency MODULE@VERSION)"],
+        actions=[
+            f"split the file, and push the parts as {modules}" if in_one_file else f"push it as {modules}",
+            "or have the registry take more: its setting SPOKE_MAX_BODY_MIB, `spokectl config set` for a stack's own",
+        ],
     )
 
 
@@ -94,6 +101,17 @@ def check_path(path: str) -> None:
     """UsageError (`bad_path`) when no file of a version can have this path."""
     if (defect := path_defect(path)) is not None:
         raise UsageError("bad_path", f"{quoted(path, 200)} cannot be the path of a file in a version: {defect}")
+
+
+def check_pushed_path(path: str) -> None:
+    """UsageError when no pushed file can have this path: as `check_path`, and (`not_proto`) when it is no .proto file's."""
+    check_path(path)
+    if not path.endswith(SUFFIX):
+        raise UsageError(
+            "not_proto",
+            f"{quoted(path, 200)} is not the name of a {SUFFIX} file, and a version holds no others",
+            actions=[f"give it one: --path NAME{SUFFIX}"],
+        )
 
 
 def path_defect(path: str) -> str | None:

@@ -2,14 +2,16 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from itertools import groupby
 
 from spokectl.errors import Failed, OutcomeUnknown
 from spokectl.model import Inspection, Kind, RunState
 from spokectl.operations.context import Context
-from spokectl.operations.health import ServiceStatus, observe_one
+from spokectl.operations.health import WHO_AGREE, ServiceStatus, agreed, observe_one, with_last_words
 from spokectl.operations.postgres.guard import guard_word
 from spokectl.result import Report
-from spokectl.settings import command_line
+from spokectl.settings import command_line, for_stack
 from spokectl.wait import Deadline
 
 _POLL_S = 0.1
@@ -23,10 +25,11 @@ _CRASHES_THAT_COUNT = 5
 def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, report: Report) -> None:
     """Asks every service again and again, all at once, until each is ready; reports every change.
 
+    A degraded service is ready when what it lacks is not among the wanted: a primary alone does not wait for its standby.
     It ends early when a service cannot become ready any more: Failed, as OutcomeUnknown at the deadline, names it, its
     reason and its last log lines.
     """
-    watch = _Watch(context, report)
+    watch = _Watch(context, report, wanted)
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
         inspected_at = 0.0
         inspections: dict[str, Inspection] = {}
@@ -36,6 +39,7 @@ def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, re
                 inspections, inspected_at = context.runtime.inspect(), now
             pending = [name for name in wanted if not watch.ready(name)]
             list(pool.map(watch.look, pending, [inspections.get(name) for name in pending]))
+            watch.compare()
             pending = [name for name in wanted if not watch.ready(name)]
             if not pending:
                 return
@@ -49,23 +53,35 @@ def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, re
 class _Watch:
     """What was last seen of each service that is waited for."""
 
-    def __init__(self, context: Context, report: Report) -> None:
+    def __init__(self, context: Context, report: Report, wanted: list[str]) -> None:
         self._context = context
+        databases = [name for name in wanted if context.stack.services[name].kind is Kind.POSTGRES]
+        self._enough = {"healthy", "done", "left-out"} | ({"degraded"} if len(databases) < 2 else set())
         self._report = report
         self._last: dict[str, ServiceStatus] = {}
-        self._crashes: dict[str, set[int]] = {}
+        self._starts: dict[str, set[datetime]] = {}
+        self._disputed = False
         self._asked_at = time.monotonic()
 
     def ready(self, name: str) -> bool:
-        return name in self._last and self._last[name].ok
+        if name not in self._last or (self._disputed and self._last[name].kind in WHO_AGREE):
+            return False
+        return self._last[name].health in self._enough
+
+    def compare(self) -> None:
+        """Where Redis nodes and Sentinels do not agree, all of them are asked again: any may change its mind."""
+        before = list(self._last.values())
+        after = agreed(self._context.stack, before)
+        self._disputed = any(new.health != old.health for new, old in zip(after, before, strict=True))
+        self._last = {status.service: status for status in after}
 
     def look(self, name: str, inspection: Inspection | None) -> None:
         status = observe_one(self._context.stack.services[name], inspection)
         before = self._last.get(name)
         self._last[name] = status
         if before is None or (before.health, before.role) != (status.health, status.role):
-            word = status.health if status.ok else "starting"
-            if before is None or status.ok or before.ok:
+            word = status.health if self.ready(name) else "starting"
+            if before is None or self.ready(name) or before.ok:
                 self._report(name, word, status.role)
 
     def fail_if_refused(self, pending: list[str]) -> None:
@@ -79,26 +95,35 @@ class _Watch:
                 continue
             word = guard_word(self._context.runtime, name)
             if word.refuses:
-                raise Failed("postgres_refused", f"{name} may not start: {word.reason}", actions=word.actions)
+                actions = [for_stack(self._context.stack.name, command) for command in word.actions]
+                raise Failed("postgres_refused", f"{name} may not start: {word.reason}", actions=actions)
 
     def fail_if_hopeless(self, inspections: dict[str, Inspection], pending: list[str]) -> None:
         for name in pending:
             seen = inspections.get(name)
             if seen is None:
                 continue
-            if seen.state is RunState.RESTARTING and seen.pid is None:
-                self._crashes.setdefault(name, set()).add(hash((seen.detail, seen.started_at)))
-            crashed_often = len(self._crashes.get(name, ())) >= _CRASHES_THAT_COUNT
-            if seen.state is RunState.FAILED or crashed_often:
+            crashes = self._crashes_of(name, seen)
+            if seen.state is RunState.FAILED or crashes >= _CRASHES_THAT_COUNT:
+                why = seen.detail or (f"it has ended {crashes} times" if crashes > 0 else seen.state)
                 raise Failed(
                     "service_failed",
-                    f"{name} cannot run: {seen.detail or seen.state}\n{self._log_of(name)}",
+                    f"{name} cannot run: {why}\n{self._log_of(name)}",
                     details={"service": name, "exit_code": seen.exit_code},
                     actions=[self._command(f"logs {name}"), self._command("up")],
                 )
 
+    def _crashes_of(self, name: str, seen: Inspection) -> int:
+        """How often it has ended by itself during this wait, as far as was seen: nobody else starts it again meanwhile."""
+        starts = self._starts.setdefault(name, set())
+        if seen.started_at is not None:
+            starts.add(seen.started_at)
+        between_tries = seen.state is RunState.RESTARTING and seen.pid is None
+        return len(starts) - (0 if between_tries else 1)
+
     def fail_late(self, pending: list[str], timeout_s: float) -> None:
-        reasons = {name: self._last[name].reason or self._last[name].health for name in pending}
+        last = [with_last_words(self._context.runtime, self._last[name]) for name in pending]
+        reasons = {status.service: status.reason or status.health for status in last}
         worst = pending[0]
         lines = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise OutcomeUnknown(
@@ -114,5 +139,7 @@ class _Watch:
 
     def _log_of(self, name: str) -> str:
         lines = self._context.runtime.logs([name], since=None, tail=_LOG_LINES, follow=False)
-        text = "\n".join(f"  {line.text}" for line in lines)
+        # A server that keeps ending says the same again and again.
+        repeated = ((text, len(list(same))) for text, same in groupby(line.text.rstrip() for line in lines))
+        text = "\n".join(f"  {text}" + (f"  ({count} times)" if count > 1 else "") for text, count in repeated)
         return f"  last lines of its log:\n{text}" if text else "  its log is empty"

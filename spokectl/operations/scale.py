@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from spokectl.errors import UsageError
@@ -9,6 +10,19 @@ from spokectl.errors import UsageError
 MAX_SPOKES = 16
 _NAME = re.compile(r"(?P<stem>.*?)(?P<number>\d+)\Z")
 _PORT_VARIABLE = re.compile(r"\$\{(?P<stem>\w*?_)(?P<number>\d+)(?P<tail>_\w*PORT):-(?P<default>\d+)\}")
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A number of Spokes that `up --spokes` keeps, and the number that the stack file has."""
+
+    spokes: int
+    in_file: int
+
+
+def spokes_of(services: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The names of the Spokes among the services as they stand in a file."""
+    return [name for name, raw in services.items() if _label(raw, "spokectl.kind") == "spoke"]
 
 
 def override_for(services: Mapping[str, dict[str, Any]], count: int) -> dict[str, Any]:
@@ -19,7 +33,7 @@ def override_for(services: Mapping[str, dict[str, Any]], count: int) -> dict[str
     """
     if not 1 <= count <= MAX_SPOKES:
         raise UsageError("bad_count", f"{count} Spokes: expected a number from 1 to {MAX_SPOKES}")
-    spokes = [name for name, raw in services.items() if _label(raw, "spokectl.kind") == "spoke"]
+    spokes = spokes_of(services)
     balancers = [name for name, raw in services.items() if _label(raw, "spokectl.kind") == "load-balancer"]
     if count == len(spokes):
         return {}
@@ -36,7 +50,7 @@ def override_for(services: Mapping[str, dict[str, Any]], count: int) -> dict[str
 
 def port_settings_for(services: Mapping[str, dict[str, Any]], values: Mapping[str, int], new: str) -> dict[str, str]:
     """The published ports of a new Spoke: those of the first one, moved by the distance of their numbers."""
-    first = next(name for name, raw in services.items() if _label(raw, "spokectl.kind") == "spoke")
+    first = spokes_of(services)[0]
     distance = _number(new) - _number(first)
     settings = {}
     for text in services[first]["ports"]:

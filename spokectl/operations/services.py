@@ -2,21 +2,26 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spokectl.errors import NotFound
-from spokectl.model import Inspection, RunState
+from spokectl.errors import NotFound, Refused
+from spokectl.journal import Underway
+from spokectl.model import DOWN, Inspection, RunState
 from spokectl.operations.context import Context, exclusive, open_context, services_of
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.result import Report, Result
-from spokectl.runtime.base import Runtime
+from spokectl.runtime.base import NO_PROGRAM, Invocation, Runtime
 from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
 
+_ORDERLY = frozenset({"start", "stop", "restart"})
 _KILLED_BY = 128  # plus the signal's number
+_NOT_RUN = (126, 127)
+_PROGRAM_CHECK_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -24,40 +29,64 @@ class Action:
     """What is done to services, and the states that show that it happened; without any, services answer when it has."""
 
     name: str
-    act: Callable[[Runtime, Sequence[str]], None]
+    act: Callable[[Runtime, Sequence[str], Deadline], None]
     reached: frozenset[RunState] = frozenset()
 
 
-_DOWN = frozenset({RunState.STOPPED, RunState.ABSENT, RunState.DONE, RunState.FAILED})
-_START = Action("start", lambda runtime, names: runtime.start(names))
-_STOP = Action("stop", lambda runtime, names: runtime.stop(names), _DOWN)
+_START = Action("start", lambda runtime, names, deadline: runtime.start(names, deadline))
+_STOP = Action("stop", lambda runtime, names, deadline: runtime.stop(names, deadline), DOWN)
 ACTIONS = {
     "start": [_START],
     "stop": [_STOP],
     "restart": [_STOP, _START],
-    "kill": [Action("kill", lambda runtime, names: runtime.kill(names), _DOWN)],
-    "pause": [Action("pause", lambda runtime, names: runtime.pause(names), frozenset({RunState.PAUSED}))],
-    "unpause": [Action("unpause", lambda runtime, names: runtime.unpause(names))],
+    "kill": [Action("kill", lambda runtime, names, deadline: runtime.kill(names, deadline), DOWN)],
+    "pause": [Action("pause", lambda runtime, names, _: runtime.pause(names), frozenset({RunState.PAUSED}))],
+    "unpause": [Action("unpause", lambda runtime, names, _: runtime.unpause(names))],
 }
 
 
 def act(name: str, file: Path | None, action: str, services: list[str], timeout_s: float, report: Report) -> Result:
     """Does `action` to the services and returns when each has reached its state; started ones also answer.
 
-    OutcomeUnknown (`timeout`) when one has not within `timeout_s`; Failed when it is clear that one never will.
+    OutcomeUnknown (`timeout`) when one has not within `timeout_s`: what was asked to stop goes on stopping. Failed when it
+    is clear that one never will.
     """
     context = _running(name, file)
     chosen = services_of(context.stack, services)
     deadline = Deadline(timeout_s)
     with exclusive(context.state, action), context.journal.operation(action, services=chosen):
+        _require_no_move_between(context, action, chosen)
+        if action == "restart":
+            # Refused before anything has stopped, where nothing could be started afterwards.
+            context.runtime.start([], deadline)
         for step in ACTIONS[action]:
-            step.act(context.runtime, chosen)
+            step.act(context.runtime, chosen, deadline)
             if step.reached:
                 _wait_for_states(context.runtime, step, chosen, deadline)
             else:
                 wait_until_ready(context, chosen, deadline, report)
     states = context.runtime.inspect()
-    return Result([{"service": each, "state": states[each].state} for each in chosen])
+    return Result([{"service": each, "state": states[each].state, "detail": states[each].detail} for each in chosen])
+
+
+def _require_no_move_between(context: Context, action: str, chosen: Sequence[str]) -> None:
+    """Refused (`move_unfinished`) for a node between which a role was moving when that was broken off.
+
+    Its end finds out for itself how far it came, and starts and stops what is left to do. What breaks things on purpose,
+    and what thaws, is let through.
+    """
+    found = Underway(context.state.underway_file).unfinished()
+    if found is None or action not in _ORDERLY:
+        return
+    caught = [name for name in chosen if name in (found.facts.get("old"), found.facts.get("new"))]
+    if caught:
+        name = context.stack.name
+        moves = [command_line(name, found.operation)] if found.operation.startswith(("switchover ", "failover ")) else []
+        raise Refused(
+            "move_unfinished",
+            f"nothing was changed: {found.operation} was broken off, and {', '.join(caught)} may be half way in it",
+            actions=[*moves, command_line(name, "up")],
+        )
 
 
 def _wait_for_states(runtime: Runtime, action: Action, services: list[str], deadline: Deadline) -> None:
@@ -70,16 +99,36 @@ def _wait_for_states(runtime: Runtime, action: Action, services: list[str], dead
 
 
 def execute(name: str, file: Path | None, service: str, argv: Sequence[str]) -> int:
-    """Runs `argv` in the service with this process's own streams; gives its exit code as a shell would."""
+    """Runs `argv` in the service with this process's own streams; gives its exit code as a shell would.
+
+    NotFound (`no_such_program`) when the service has no such program, or a file that cannot be run.
+    """
     context = _running(name, file)
     services_of(context.stack, [service])
-    invocation = context.runtime.invocation(service, argv)
+    invocation = context.runtime.invocation(service, argv, terminal=sys.stdin.isatty() and sys.stdout.isatty())
     try:
         with _interrupts_left_to_the_command():
             done = subprocess.run(invocation.argv, env=invocation.environment, cwd=invocation.folder, check=False)
-    except FileNotFoundError:
-        raise NotFound("no_such_program", f"{service} has no program {argv[0]!r}") from None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        raise _no_program(service, argv[0]) from None
+    if done.returncode in _NOT_RUN and _is_missing(invocation):
+        raise _no_program(service, argv[0])
     return done.returncode if done.returncode >= 0 else _KILLED_BY - done.returncode
+
+
+def _is_missing(invocation: Invocation) -> bool:
+    """Whether it was the program itself that is not there: a script may end with the same code for one that it calls."""
+    if not invocation.program_check:
+        return False
+    check = replace(invocation, argv=invocation.program_check)
+    try:
+        return check.run(_PROGRAM_CHECK_TIMEOUT_S).returncode == NO_PROGRAM
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _no_program(service: str, program: str) -> NotFound:
+    return NotFound("no_such_program", f"{service} has no program {program!r} that can be run")
 
 
 @contextmanager

@@ -101,7 +101,9 @@ def push(target: Target, request: Push, progress: Progress) -> Result:
     _check_version_name(request.version)
     body = encoded(_body(request))
     if len(body) > (limit_bytes := max_body_bytes(target)):
-        raise proto_files.too_large(f"{len(request.files)} files make a request of {len(body)} bytes", limit_bytes)
+        one = len(request.files) == 1
+        files = "one file makes" if one else f"{len(request.files)} files make"
+        raise proto_files.too_large(f"{files} a request of {len(body)} bytes", limit_bytes, in_one_file=one)
     module = word(request.module)
     with (
         connect(target) as registry,

@@ -6,18 +6,53 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from spokectl.model import Inspection, LogLine, Port, Setting
+from spokectl.model import Inspection, Kind, LogLine, Port, Setting
 from spokectl.operations.endpoints import Endpoint
+from spokectl.operations.event_lines import Event
 from spokectl.operations.health import ServiceStatus
+from spokectl.operations.observe import StatusData
+from spokectl.operations.scale import Scaled
+from spokectl.output.databases import print_outlook, print_postgres, print_redis, print_sentinels
 from spokectl.output.streams import print_table, stderr
+from spokectl.output.terminal import without_echo
 from spokectl.printable import printable, shortened
 from spokectl.result import Report
 from spokectl.settings import command_line
 
-_SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "unhealthy": "✗", "down": "✗"}
+_SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "degraded": "!", "unhealthy": "✗", "down": "✗"}
 
 
-def print_status(services: Sequence[ServiceStatus], now: datetime | None = None) -> None:
+def print_status(data: StatusData, now: datetime | None = None) -> None:
+    """One screen: where to connect, every service, the databases' own facts, and last what would happen now."""
+    if data.endpoints:
+        for label, address in _access(data):
+            sys.stdout.write(f"{label:<12}{address}\n")
+        sys.stdout.write("\n")
+    print_services(data.services, now)
+    for kind, show in ((Kind.POSTGRES, print_postgres), (Kind.REDIS, print_redis), (Kind.SENTINEL, print_sentinels)):
+        if found := [each for each in data.services if each.kind is kind]:
+            sys.stdout.write("\n")
+            show(found)
+    if data.outlook:
+        sys.stdout.write("\n")
+        print_outlook(data.outlook)
+
+
+def _access(data: StatusData) -> list[tuple[str, str]]:
+    """The doors that a client takes, not every port of every node: those are in `endpoints`."""
+    kinds = {each.service: each.kind for each in data.services}
+    kinds[""] = Kind.POSTGRES
+    doors = {Kind.LOAD_BALANCER: "", Kind.POSTGRES: "primary", Kind.REDIS: "master", Kind.S3: ""}
+    return [
+        (point.name, point.url)
+        for point in data.endpoints
+        if (kind := kinds.get(point.service)) in doors
+        and doors[kind] in {"", point.role}
+        and (kind is not Kind.POSTGRES or not point.service)
+    ]
+
+
+def print_services(services: Sequence[ServiceStatus], now: datetime | None = None) -> None:
     moment = now or datetime.now(UTC)
     rows = [
         [
@@ -51,11 +86,17 @@ def print_settings(settings: Sequence[Setting]) -> None:
     print_table(["SETTING", "VALUE", "FROM"], rows)
 
 
-def print_logs(lines: Iterator[LogLine], width: int) -> None:
-    """One line each: service, text; the text carries the server's own time."""
-    for line in lines:
-        sys.stdout.write(f"{line.service:<{width}} | {printable(line.text)}\n")
-        sys.stdout.flush()
+def print_log(line: LogLine, width: int) -> None:
+    """Service, text; the text carries the server's own time."""
+    sys.stdout.write(f"{line.service:<{width}} | {printable(line.text)}\n")
+
+
+def print_event(event: Event) -> None:
+    """When (UTC), who, what, to what; then why and how it ended."""
+    rest = "; ".join(each for each in (event.why, event.outcome) if each)
+    moment = event.time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    line = f"{moment}  {event.who:<26}  {event.what:<21}  {event.target:<16}  {rest}"
+    sys.stdout.write(printable(line.rstrip()) + "\n")
 
 
 def access_notes(stack: str, points: Sequence[Endpoint], elapsed_s: float) -> list[str]:
@@ -70,6 +111,14 @@ def access_notes(stack: str, points: Sequence[Endpoint], elapsed_s: float) -> li
             for words in ("modules create test-module --description 'My first module'", "status", "down")
         ),
     ]
+
+
+def scale_notes(stack: str, scaled: Scaled | None) -> list[str]:
+    """That the number of Spokes is not the stack file's, and how to have that one again."""
+    if scaled is None:
+        return []
+    back = command_line(stack, f"up --spokes {scaled.in_file}")
+    return [f"Spokes: {scaled.spokes}, as `up --spokes` said; the stack file has {scaled.in_file}. Back to these: {back}"]
 
 
 @contextmanager
@@ -91,6 +140,8 @@ def _say_nothing(subject: str, state: str, detail: str = "") -> None:
 
 def _say_lines(started: float) -> Report:
     def report(subject: str, state: str, detail: str = "") -> None:
+        if state == "waiting":
+            return  # a table has a row for it; as a line it says nothing
         text = detail if state == "notice" else f"{subject}: {state}" + (f" ({detail})" if detail else "")
         sys.stderr.write(f"{time.monotonic() - started:6.1f}s  {printable(text)}\n")
         sys.stderr.flush()
@@ -115,7 +166,10 @@ def _live(services: Sequence[str]) -> Iterator[Report]:
         rows.add_row("", Text(f"{time.monotonic() - started:.1f} s", "dim"))
         return rows
 
-    with Live(get_renderable=table, console=stderr(), refresh_per_second=8, transient=True) as live:
+    with (
+        without_echo(),
+        Live(get_renderable=table, console=stderr(), refresh_per_second=8, transient=True) as live,
+    ):
 
         def report(subject: str, state: str, detail: str = "") -> None:
             if state == "notice":

@@ -1,51 +1,83 @@
 """Which runtime a stack runs in: chosen at its first `up`, recorded, and never changed under it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from spokectl.errors import Refused, UsageError
 from spokectl.model import Stack
 from spokectl.runtime.base import Runtime
-from spokectl.settings import StackRecord, StackState
+from spokectl.settings import StackRecord, StackState, command_line
 
 AUTO, DOCKER, LOCAL = "auto", "docker", "local"
 RUNTIMES = (AUTO, DOCKER, LOCAL)
+# A Docker context may name another place; then DOCKER_HOST or --runtime docker says that it is wanted.
+_ENGINE_SOCKET = Path("/var/run/docker.sock")
 
 
 def select_runtime(
-    asked: str | None, record: StackRecord | None, environ: Mapping[str, str] = os.environ
+    stack: str,
+    asked: str | None,
+    record: StackRecord | None,
+    why_not_docker: Callable[[], str | None],
+    environ: Mapping[str, str] = os.environ,
 ) -> tuple[str, str]:
     """The runtime's name and why it is this one: the recorded one, else what --runtime or SPOKECTL_RUNTIME ask for.
 
-    `asked` is the value of --runtime, or None. Refused (`other_runtime`) when another than the recorded one is asked for.
+    `asked` is the value of --runtime, or None. `why_not_docker` is called when nobody asks for either: it says what the
+    Docker runtime lacks here. Refused (`other_runtime`) when another than the recorded one is asked for.
     """
     wish, source = _wish(asked, environ)
     if record is not None:
         if wish not in {AUTO, record.runtime}:
-            raise _other_runtime(record.runtime, wish, source)
+            raise _other_runtime(stack, record.runtime, wish, source)
         return record.runtime, "chosen at the stack's first `up`"
-    if wish == DOCKER:
-        raise Refused(
-            "no_docker_runtime",
-            f"{source} asks for the Docker runtime, which is not part of this release yet",
-            actions=["spokectl up --runtime local"],
-        )
-    if wish == LOCAL:
-        return LOCAL, f"asked for by {source}"
-    return LOCAL, "native processes; the Docker runtime is not part of this release yet"
+    if wish != AUTO:
+        return wish, f"asked for by {source}"
+    lacking = why_not_docker()
+    if lacking is None:
+        return DOCKER, "an engine answers and has the images; native processes instead: --runtime local"
+    return LOCAL, f"native processes, because {lacking}; containers instead: --runtime docker"
+
+
+def what_docker_lacks(stack: Stack) -> str | None:
+    """None when an engine answers and has the stack's images. Without an engine's socket it costs nothing."""
+    if not _may_have_an_engine():
+        return "there is no Docker engine"
+    from spokectl.runtime.docker.engine import why_not_ready
+
+    return why_not_ready(service.image for service in stack.services.values())
+
+
+def brought_up_by_compose(name: str) -> Path | None:
+    """The stack file of a stack of that name that plain Compose brought up, without this tool."""
+    if not _may_have_an_engine():
+        return None
+    from spokectl.runtime.docker import engine
+
+    return engine.brought_up_by_compose(name)
 
 
 def runtime_for(name: str, stack: Stack, state: StackState) -> Runtime:
-    """The runtime of that name for the stack. Refused (`no_docker_runtime`) when this release does not have it."""
-    if name != LOCAL:
-        raise Refused(
-            "no_docker_runtime",
-            f"the stack {stack.name} was brought up in the runtime {name}, which this release of spokectl does not have",
-            actions=["use the release that brought it up"],
-        )
-    from spokectl.runtime.local.runtime import LocalRuntime
+    """The runtime of that name for the stack."""
+    if name == DOCKER:
+        from spokectl.runtime.docker.runtime import DockerRuntime
 
-    return LocalRuntime(stack, state)
+        return DockerRuntime(stack, state)
+    if name == LOCAL:
+        from spokectl.runtime.local.runtime import LocalRuntime
+
+        return LocalRuntime(stack, state)
+    raise Refused(
+        "unknown_runtime",
+        f"the stack {stack.name} was brought up in the runtime {name}, which this release of spokectl does not have",
+        actions=["use the release that brought it up"],
+    )
+
+
+def _may_have_an_engine() -> bool:
+    host = os.environ.get("DOCKER_HOST") or f"unix://{_ENGINE_SOCKET}"
+    return not host.startswith("unix://") or Path(host.removeprefix("unix://")).exists()
 
 
 def _wish(asked: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -58,12 +90,12 @@ def _wish(asked: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
     return wish, source
 
 
-def _other_runtime(recorded: str, wish: str, source: str) -> Refused:
+def _other_runtime(stack: str, recorded: str, wish: str, source: str) -> Refused:
     return Refused(
         "other_runtime",
-        f"this stack lives in the {recorded} runtime, and {source} asks for {wish}: its data cannot move",
+        f"the stack {stack} lives in the {recorded} runtime, and {source} asks for {wish}: its data cannot move",
         actions=[
-            f"spokectl up --runtime {recorded}",
+            command_line(stack, f"up --runtime {recorded}"),
             f"spokectl up --stack NAME --runtime {wish} --port-offset 1000  # a second stack beside it",
         ],
         details={"recorded": recorded, "asked": wish},

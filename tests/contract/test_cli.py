@@ -16,18 +16,19 @@ ENVELOPE = ["schema_version", "command", "status", "data", "warnings", "error"]
 ERROR = ["code", "message", "retryable", "details", "actions"]
 
 
-def spokectl(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def spokectl(tmp_path: Path, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "spokectl", *words],
         capture_output=True,
         text=True,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         timeout=120,
         cwd=tmp_path,
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
             "SPOKECTL_STATE_DIR": str(tmp_path / "state"),
+            "DOCKER_HOST": f"unix://{tmp_path}/no-engine",  # a stack of plain Compose would be found
             **environment,
         },
     )
@@ -75,10 +76,21 @@ def test_every_command_explains_itself_with_an_example(tmp_path: Path, command: 
         (["status"], "no_stack", 4),
         (["ps"], "no_stack", 4),
         (["logs"], "no_stack", 4),
+        (["events"], "no_stack", 4),
         (["start", "spoke-1"], "no_stack", 4),
         (["stop", "spoke-1"], "no_stack", 4),
         (["restart", "spoke-1"], "no_stack", 4),
         (["kill"], "usage", 2),
+        (["postgres", "status"], "no_stack", 4),
+        (["postgres", "lag"], "no_stack", 4),
+        (["postgres", "slots"], "no_stack", 4),
+        (["postgres", "connections"], "no_stack", 4),
+        (["postgres", "statsu"], "unknown_command", 2),
+        (["shell", "mysql"], "unknown_command", 2),
+        (["redis", "status"], "no_stack", 4),
+        (["redis", "info"], "no_stack", 4),
+        (["redis", "reset-sentinels"], "no_stack", 4),
+        (["redis", "sentinels"], "no_stack", 4),
         (["config", "get", "SPOKE_NOPE"], "unknown_setting", 4),
         (["config", "set", "SPOKE_NOPE=1"], "unknown_setting", 4),
         (["config", "set", "SPOKE_LOG_LEVEL"], "bad_setting", 2),
@@ -86,8 +98,17 @@ def test_every_command_explains_itself_with_an_example(tmp_path: Path, command: 
         (["config", "set", "SPOKE_POSTGRES_MAX_CONNS=banana"], "bad_setting", 2),
         (["config", "set", "SPOKE_POSTGRES_MAX_CONNS="], "bad_setting", 2),
         (["config", "set", "SPOKE_RETRY_BUDGET=15"], "bad_setting", 2),
+        (["config", "set", "SPOKE_POSTGRES_DEGRADE_AFTER=1s"], "bad_setting", 2),
+        (["config", "set", "SPOKE_POSTGRES_DEGRADE_AFTER=99999999h"], "bad_setting", 2),
+        (["config", "set", "SPOKE_REDIS_MAXMEMORY=much"], "bad_setting", 2),
+        (["config", "set", "SPOKE_REDIS_MAXMEMORY_POLICY=lru"], "bad_setting", 2),
         (["config", "set", "SPOKE_CACHE_ENABLED=yes"], "bad_setting", 2),
         (["config", "set", "SPOKE_POSTGRES_SHARED_BUFFERS=much"], "bad_setting", 2),
+        (["config", "set", "SPOKE_INSTANCE_MEMORY=512"], "bad_setting", 2),
+        (["config", "set", "SPOKE_NGINX_CPUS=many"], "bad_setting", 2),
+        (["config", "set", "SPOKE_MAX_BODY_MIB=9999"], "bad_setting", 2),
+        (["config", "set", "SPOKE_SENTINEL_QUORUM=9"], "bad_setting", 2),
+        (["config", "set", "SPOKE_NGINX_READ_TIMEOUT_S=0"], "bad_setting", 2),
         (["modules", "list", "--stack", "nosuch"], "no_stack", 4),
         (["modules", "delete", "a", "--yes", "--stack", "nosuch"], "no_stack", 4),
         (["versions", "list", "a", "--stack", "nosuch"], "no_stack", 4),
@@ -117,6 +138,12 @@ def test_an_error_has_its_code_on_stdout_with_json_and_one_clear_line_on_stderr_
     assert "Traceback" not in plain.stderr
 
 
+@pytest.mark.parametrize("noun", ["postgres", "s3"])
+def test_a_shell_has_no_json(tmp_path: Path, noun: str) -> None:
+    done = spokectl(tmp_path, "shell", noun, "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "no_json")
+
+
 def test_no_refused_command_leaves_anything_behind(tmp_path: Path) -> None:
     for words in (["up", "--timeout", "x"], ["up", "--file", "nowhere.yml"], ["status"], ["down"]):
         spokectl(tmp_path, *words)
@@ -126,7 +153,13 @@ def test_no_refused_command_leaves_anything_behind(tmp_path: Path) -> None:
 def test_down_of_a_stack_that_never_was_is_fine(tmp_path: Path) -> None:
     done = spokectl(tmp_path, "down", "--json")
     assert done.returncode == 0
-    assert json.loads(done.stdout)["data"] == {"stack": "spoke", "was_up": False, "volumes_deleted": False}
+    assert json.loads(done.stdout)["data"] == {
+        "stack": "spoke",
+        "exists": False,
+        "was_running": False,
+        "volumes_deleted": False,
+        "images_deleted": [],
+    }
 
 
 def test_settings_are_kept_shown_and_forgotten(tmp_path: Path) -> None:
@@ -144,6 +177,53 @@ def test_settings_are_kept_shown_and_forgotten(tmp_path: Path) -> None:
     assert from_shell.stdout == "warn\n"
     assert spokectl(tmp_path, "config", "unset", "SPOKE_LOG_LEVEL").returncode == 0
     assert spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL").stdout == "info\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("SPOKE_NGNX_PORT", ": did you mean SPOKE_NGINX_PORT?"),
+        ("log_level", ": did you mean SPOKE_LOG_LEVEL?"),
+        ("SPOKE_NOPE", ""),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_met_with_one_that_is_like_it(tmp_path: Path, name: str, hint: str) -> None:
+    said = spokectl(tmp_path, "config", "get", name).stderr.splitlines()[0]
+    assert said == f"error: the stack file has no setting {name!r}{hint}"
+
+
+def test_a_setting_comes_from_standard_input_and_a_secret_among_the_arguments_is_warned_of(tmp_path: Path) -> None:
+    name = "SPOKE_REDIS_PASSWORD"
+    for given, kept in (("s3cret\n", "s3cret"), ("s3 cret", "s3 cret"), ("crlf\r\n", "crlf"), ("-\n", "-")):
+        done = spokectl(tmp_path, "config", "set", f"{name}=-", "--json", stdin=given)
+        assert (done.returncode, json.loads(done.stdout)["warnings"]) == (0, [])
+        assert spokectl(tmp_path, "config", "get", name).stdout == f"{kept}\n"
+    done = spokectl(tmp_path, "config", "set", f"{name}=s3cret", "SPOKE_LOG_LEVEL=debug")
+    assert done.returncode == 0
+    assert done.stderr.count("warning: ") == 1
+    assert f"spokectl config set {name}=- < FILE" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code"),
+    [
+        (["SPOKE_REDIS_PASSWORD=-"], "", "no_input"),
+        (["SPOKE_REDIS_PASSWORD=-"], "\n", "no_input"),
+        (["SPOKE_REDIS_PASSWORD=-"], "one\ntwo\n", "bad_setting"),
+        (["SPOKE_REDIS_PASSWORD=-", "SPOKE_S3_SECRET_KEY=-"], "x", "bad_setting"),
+    ],
+)
+def test_standard_input_that_is_no_one_value_is_refused(tmp_path: Path, words: list[str], stdin: str, code: str) -> None:
+    done = spokectl(tmp_path, "config", "set", *words, "--json", stdin=stdin)
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, code)
+
+
+@pytest.mark.parametrize("words", [["status"], ["up"], ["down"], ["config", "list"]])
+def test_a_relative_state_folder_is_refused_by_every_command(tmp_path: Path, words: list[str]) -> None:
+    done = spokectl(tmp_path, *words, "--json", SPOKECTL_STATE_DIR="state")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "bad_state_dir")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_value_that_breaks_the_stack_is_refused_and_not_kept(tmp_path: Path) -> None:
@@ -193,6 +273,20 @@ def test_a_stream_that_takes_nothing_is_no_traceback(tmp_path: Path, words: str,
         assert done.returncode == 1
 
 
+@pytest.mark.parametrize("words", ["--version", "--help", "config list", "config list --json", "nope --json", "nope 2>&1"])
+def test_it_ends_as_any_program_when_nobody_reads(tmp_path: Path, words: str) -> None:
+    # The reader has ended before anything is written: the shell, and spokectl in it, starts once the pipe has no end.
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SPOKECTL_STATE_DIR": str(tmp_path / "state")}
+    command = f"exec '{sys.executable}' -m spokectl {words}"
+    done = subprocess.run(
+        command, shell=True, stdout=writer, stderr=subprocess.PIPE, timeout=60, cwd=tmp_path, env=environment, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize("words", [[], ["config"], ["modules"]])
 def test_without_a_command_the_help_is_shown_as_it_is(tmp_path: Path, words: list[str]) -> None:
     done = spokectl(tmp_path, *words)
@@ -206,9 +300,47 @@ def test_json_of_a_command_that_is_passed_on_is_not_ours(tmp_path: Path) -> None
 
 
 def test_a_setting_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
-    done = spokectl(tmp_path, "config", "set", os.fsdecode(b"SPOKE_LOG_LEVEL=\xff"))
+    done = spokectl(tmp_path, "config", "set", os.fsdecode(b"SPOKE_S3_BUCKET=\xff"))
     assert done.returncode == 2
-    assert "SPOKE_LOG_LEVEL (file) is not UTF-8" in done.stderr
+    assert "SPOKE_S3_BUCKET (file) is not UTF-8" in done.stderr
+
+
+def test_a_standby_may_be_waited_for_without_end(tmp_path: Path) -> None:
+    """The guard's word for it was refused, because it is no duration."""
+    assert spokectl(tmp_path, "config", "set", "SPOKE_POSTGRES_DEGRADE_AFTER=never").returncode == 0
+    assert (
+        json.loads(spokectl(tmp_path, "config", "get", "SPOKE_POSTGRES_DEGRADE_AFTER", "--json").stdout)["data"]["value"]
+        == "never"
+    )
+
+
+def test_a_port_that_goes_back_to_its_default_beside_moved_ones_is_a_warning_with_the_way_back(tmp_path: Path) -> None:
+    def warnings(*words: str) -> list[str]:
+        done = spokectl(tmp_path, "config", *words, "--json")
+        assert done.returncode == 0, done.stdout
+        found: list[str] = json.loads(done.stdout)["warnings"]
+        return found
+
+    assert warnings("set", "SPOKE_NGINX_PORT=9080", "SPOKE_1_PORT=9081", "SPOKE_2_PORT=9082", "SPOKE_MINIO_PORT=9500") == []
+    (warning,) = warnings("unset", "SPOKE_NGINX_PORT")
+    assert warning.startswith("SPOKE_NGINX_PORT is 8080 from the next `up`, while other ports stay moved by 1000")
+    assert warning.endswith(": spokectl config set SPOKE_NGINX_PORT=9080")
+    assert warnings("unset", "SPOKE_MINIO_PORT") == []
+    assert warnings("unset", "SPOKE_1_PORT", "SPOKE_2_PORT") == []
+
+
+@pytest.mark.parametrize("name", ["SPOKE_POSTGRES_MAX_CONNS", "SPOKE_RETRY_BUDGET", "SPOKE_POSTGRES_DEGRADE_AFTER"])
+def test_a_value_that_config_set_would_refuse_is_refused_by_up_wherever_it_comes_from(tmp_path: Path, name: str) -> None:
+    """From the shell, or written into the env file, it was found out by the servers, after they had been stopped for it."""
+    done = spokectl(tmp_path, "up", "--runtime", "local", "--json", **{name: "soon"})
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"], error["actions"]) == (2, "bad_setting", [f"unset {name}"])
+    assert "the shell: expected" in error["message"]
+    assert not (tmp_path / "state" / "spoke" / "stack.json").exists()
+    (tmp_path / "state" / "spoke" / "stack.env").write_text(f"{name}=soon\n")
+    done = spokectl(tmp_path, "up", "--runtime", "local", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"], error["actions"]) == (2, "bad_setting", [f"spokectl config unset {name}"])
 
 
 def test_a_refused_up_puts_everything_back(tmp_path: Path) -> None:

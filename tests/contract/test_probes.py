@@ -60,7 +60,9 @@ def test_a_healthy_server_whose_supervisor_is_gone_says_so() -> None:
         answering = threading.Thread(target=server.handle_request)
         answering.start()
         ports = (Port("127.0.0.1", server.server_port, 80),)
-        service = Service("nginx", Kind.LOAD_BALANCER, "load-balancer", HealthProbe("http", 80, "/"), {}, "nginx", ports)
+        service = Service(
+            "nginx", Kind.LOAD_BALANCER, "load-balancer", HealthProbe("http", 80, "/"), {}, "nginx", ports=ports
+        )
         status = observe_one(service, Inspection("nginx", RunState.RUNNING, pid=1, detail="its supervisor is gone"))
         answering.join()
-    assert (status.health, status.reason) == ("healthy", "its supervisor is gone")
+    assert (status.health, status.reason) == ("degraded", "its supervisor is gone")

@@ -3,18 +3,25 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from spokectl.runtime.docker.engine import why_not_ready
+from spokectl.stackfile import load_stack
+from tests.ports import is_free
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"
+STACK_FILE = ROOT / "stack" / "ha-stack.yml"
+STACK = load_stack("spoke", [STACK_FILE], shell={}, env_file={})
+PORTS = sorted(port.published for service in STACK.services.values() for port in service.ports)
 # Generous: the machine may be five times slower than the one these tests were written on.
 COMMAND_TIMEOUT_S = 300.0
 
@@ -22,17 +29,29 @@ COMMAND_TIMEOUT_S = 300.0
 class Tool:
     """Runs `spokectl` as a shell user would, against one stack in a state folder of its own."""
 
-    def __init__(self, state: Path, stack: str, offset: int) -> None:
-        self.state, self.stack, self.offset = state, stack, offset
+    def __init__(self, state: Path, stack: str, offset: int, runtime: str) -> None:
+        self.state, self.stack, self.offset, self.runtime = state, stack, offset, runtime
+        # Words before every command: how to get to where the stack's ports are, when that is not here.
+        self.getting_there: Sequence[str] = ()
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPOKE_", "SPOKECTL_"))}
-        return kept | {"SPOKECTL_STATE_DIR": str(self.state), "SPOKECTL_STACK": self.stack}
+        # A stack of this name in containers, of somebody who runs the same tests, would be found, and taken down at the end.
+        no_engine = {"DOCKER_HOST": f"unix://{self.state}/no-engine"} if self.runtime == "local" else {}
+        return (
+            kept
+            | no_engine
+            | {
+                "SPOKECTL_STATE_DIR": str(self.state),
+                "SPOKECTL_STACK": self.stack,
+                "SPOKECTL_RUNTIME": self.runtime,
+            }
+        )
 
     def run(self, *words: str, cwd: Path | None = None, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            [sys.executable, "-m", "spokectl", *words],
+            [*self.getting_there, sys.executable, "-m", "spokectl", *words],
             capture_output=True,
             input=stdin if stdin is not None else b"",
             env=self.environment,
@@ -62,27 +81,50 @@ class Tool:
     def pids(self) -> dict[str, int | None]:
         return {row["service"]: row["pid"] for row in self.json("ps")}
 
+    def left_running(self) -> list[str]:
+        """What still runs of the stack: containers by name, or processes that have its state folder in hand."""
+        if self.runtime == "docker":
+            words = ["docker", "ps", "--filter", f"label=com.docker.compose.project={self.stack}", "--format", "{{.Names}}"]
+            return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+        return [f"{process.pid} {process.name()}" for process in processes_of(self)]
+
     def roles(self) -> dict[str, str]:
         done = self.run("status", "--json")
         return {each["service"]: each["role"] for each in json.loads(done.stdout)["data"]["services"]}
 
 
+def processes_of(tool: Tool) -> list[psutil.Process]:
+    """Every live process that has the stack's state folder in its command line or is its working folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline()) + " " + process.cwd()
+        except psutil.Error:
+            continue
+        if str(tool.state) in words and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def require_docker() -> None:
+    """Skips, with the reason, where no engine answers or the stack's images are missing."""
+    lacking = why_not_ready(service.image for service in STACK.services.values())
+    if lacking:
+        pytest.skip(f"{lacking}: make engine images")
+
+
 def free_offset(taken: int) -> int:
     """An offset at which every port of the stack is free now, below the range that outgoing connections take ports from."""
     for offset in range(200 + os.getpid() % 20 * 100 + taken, 6200, 300):
-        if all(_free(port + offset) for port in (5432, 5433, 6379, 6380, 8080, 8081, 9000, 9091, 26379, 26381)):
+        if all(is_free(port + offset) for port in PORTS):
             return offset
     raise AssertionError("no free block of ports")
 
 
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """For tests of what holds in both runtimes."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -90,10 +132,12 @@ def make_tool(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     """Makes tools for stacks of this test; each stack is taken down with its data at the end."""
     made: list[Tool] = []
 
-    def make(stack: str = "e2e") -> Tool:
+    def make(stack: str = "e2e", *, folder: str = "", runtime: str = "local") -> Tool:
+        if runtime == "docker":
+            require_docker()
         # A short path: sockets must fit below it, and root's unprivileged servers must be able to enter.
-        state = made[0].state if made else Path(f"/tmp/spokectl-e2e-{os.getpid()}-{int(time.monotonic() * 1000)}")
-        made.append(Tool(state, stack, free_offset(40 * len(made))))
+        state = made[0].state if made else Path(f"/tmp/spokectl-e2e-{os.getpid()}-{int(time.monotonic() * 1000)}{folder}")
+        made.append(Tool(state, stack, free_offset(40 * len(made)), runtime))
         return made[-1]
 
     yield make
@@ -131,3 +175,12 @@ def eventually(check: Callable[[], bool], what: str, timeout_s: float = 60.0) ->
     while not check():
         assert time.monotonic() < end, f"not within {timeout_s} s: {what}"
         time.sleep(0.1)
+
+
+@pytest.fixture
+def tool(stack: Tool, request: pytest.FixtureRequest) -> Iterator[Tool]:
+    """The stack that a module's tests share, with all of it well."""
+    stack.up()
+    yield stack
+    if request.node.stash.get(FAILED, False):
+        keep_evidence(stack, ARTIFACTS / request.node.name)

@@ -7,158 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.e2e.conftest import COMMAND_TIMEOUT_S, Tool, eventually
-from tests.e2e.protos import contents, lay_out, modules
+from tests.e2e.clients import FIRST_ROLES, get
+from tests.e2e.conftest import COMMAND_TIMEOUT_S, Tool, eventually, processes_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-
-FIRST_ROLES = {
-    "postgres-primary": "primary",
-    "postgres-replica": "standby",
-    "redis-master": "master",
-    "redis-replica": "replica",
-}
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        body: bytes = answer.read()
-        return body
-
-
-def push_all(tool: Tool, folder: Path) -> dict[str, Path]:
-    """Pushes every module of tests/e2e/protos.py as version v1.0.0; gives the folder of each."""
-    pushed = {}
-    for name, files in modules().items():
-        pushed[name] = lay_out(files, folder / name)
-        tool.ok("modules", "create", name, "--description", f"protos of {name}")
-        tool.ok("versions", "push", name, "v1.0.0", str(pushed[name]))
-    return pushed
-
-
-def pull_all(tool: Tool, pushed: dict[str, Path], folder: Path) -> None:
-    """Pulls each module through the load balancer and holds every byte against what was pushed."""
-    for name, source in pushed.items():
-        target = folder / name
-        tool.ok("versions", "pull", name, "v1.0.0", str(target))
-        assert contents(target) == contents(source), name
-
-
-def processes_of(tool: Tool) -> list[psutil.Process]:
-    """Every live process that has the stack's state folder in its command line, working folder or open files."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = " ".join(process.cmdline()) + " " + process.cwd()
-        except psutil.Error:
-            continue
-        if str(tool.state) in words and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
-
-
-class Reader(threading.Thread):
-    """Reads a module through the load balancer, again and again, and keeps every failure."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.answers, self.failures = url, 0, list[str]()
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            try:
-                json.loads(get(self.url))
-                self.answers += 1
-            except Exception as error:  # noqa: BLE001 - every kind of failure is what this test looks for
-                self.failures.append(repr(error))
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join(timeout=90)
-
-
-def test_real_modules_survive_a_lost_instance_and_a_restart_of_everything(
-    make_tool: Callable[..., Tool], tmp_path: Path
-) -> None:
-    tool = make_tool()
-    data = tool.up()
-    assert {each["service"]: each["health"] for each in data["services"]} == {
-        each["service"]: "left-out"
-        if each["service"] == "otel-collector"
-        else "done"
-        if each["kind"] == "job"
-        else "healthy"
-        for each in data["services"]
-    }
-    assert FIRST_ROLES.items() <= tool.roles().items()
-
-    pushed = push_all(tool, tmp_path / "pushed")
-    assert sum(len(contents(folder)) for folder in pushed.values()) >= 70
-    reader = Reader(f"{tool.url()}/modules/{next(iter(pushed))}")
-    reader.start()
-    eventually(lambda: reader.answers > 20, "reads go through")
-    before = reader.answers
-    tool.ok("kill", "spoke-2")
-    pull_all(tool, pushed, tmp_path / "with-one-lost")
-    eventually(lambda: reader.answers > before + 50, "reads go on without spoke-2")
-    reader.stop()
-    assert reader.failures == []
-
-    tool.ok("down")
-    assert processes_of(tool) == []
-    tool.up()
-    pull_all(tool, pushed, tmp_path / "after-restart")
-    assert {each["name"] for each in json.loads(get(f"{tool.url()}/modules"))} == set(pushed)
-
-
-def test_up_repairs_what_is_missing_and_touches_nothing_healthy(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
-    tool.up()
-    before = tool.pids()
-    tool.ok("stop", "spoke-1", "redis-replica")
-    tool.ok("kill", "nginx")
-    tool.ok("pause", "redis-sentinel-2")
-    done = tool.run("status", "--json")
-    assert done.returncode == 10
-    status = {each["service"]: each for each in json.loads(done.stdout)["data"]["services"]}
-    assert {name for name, each in status.items() if each["health"] in {"down", "unhealthy"}} >= {
-        "spoke-1",
-        "redis-replica",
-        "nginx",
-        "redis-sentinel-2",
-    }
-    tool.up()
-    after = tool.pids()
-    changed = {name for name in before if before[name] != after[name] and name != "minio-init"}
-    assert changed == {"spoke-1", "redis-replica", "nginx"}
-    assert tool.run("status").returncode == 0
-
-    # A second time nothing at all changes.
-    tool.up()
-    assert {n: p for n, p in tool.pids().items() if n != "minio-init"} == {
-        n: p for n, p in after.items() if n != "minio-init"
-    }
-
-
-def test_a_server_that_dies_comes_back_by_itself(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
-    tool.up()
-    for service in ("spoke-3", "minio", "redis-sentinel-1", "nginx", "postgres-replica"):
-        victim = tool.pids()[service]
-        assert victim is not None
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda v=victim, s=service: tool.pids()[s] not in {None, v}, f"{service} is started again")  # type: ignore[misc]
-    eventually(lambda: tool.run("status").returncode == 0, "everything is well again", timeout_s=180)
-    assert FIRST_ROLES.items() <= tool.roles().items()
 
 
 @pytest.mark.parametrize("victims", ["everything", "the supervisor alone"])
@@ -216,29 +74,24 @@ def test_a_taken_port_is_refused_with_the_process_that_holds_it_and_nothing_is_l
 
 def test_of_two_ups_at_the_same_time_one_is_refused_naming_the_other(make_tool: Callable[..., Tool]) -> None:
     tool = make_tool()
-    words = [sys.executable, "-m", "spokectl", "up", "--port-offset", str(tool.offset), "--json"]
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, env=tool.environment, cwd="/") for _ in range(2)]
-    answers = [json.loads(each.communicate(timeout=COMMAND_TIMEOUT_S)[0]) for each in both]
-    codes = sorted(each.returncode for each in both)
-    assert codes in ([0, 5], [0, 0]), answers
-    for answer in answers:
-        if answer["error"]:
-            assert answer["error"]["code"] == "locked"
-            assert "process" in answer["error"]["message"]
+    words = ["up", "--port-offset", str(tool.offset), "--json"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "spokectl", *words], stdout=subprocess.PIPE, env=tool.environment, cwd="/"
+    )
+    holder = tool.state / tool.stack / "lock.holder"
+    eventually(lambda: holder.exists() and f"process {first.pid}," in holder.read_text(), "the first up has the lock")
+    # Frozen, it keeps the lock for as long as the second one may take to start.
+    first.send_signal(signal.SIGSTOP)
+    try:
+        second = tool.run(*words)
+    finally:
+        first.send_signal(signal.SIGCONT)
+    error = json.loads(second.stdout)["error"]
+    assert (second.returncode, error["code"]) == (5, "locked")
+    assert f"up, process {first.pid}," in error["message"]
+    answer = json.loads(first.communicate(timeout=COMMAND_TIMEOUT_S)[0])
+    assert (first.returncode, answer["status"]) == (0, "ok"), answer
     assert tool.run("status").returncode == 0
-
-
-def test_down_keeps_data_and_down_volumes_deletes_it(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
-    tool.up()
-    tool.ok("modules", "create", "here", "--description", "still")
-    tool.ok("down")
-    tool.up()
-    assert tool.json("modules", "get", "here")["description"] == "still"
-    tool.ok("down", "--volumes", "--yes")
-    assert processes_of(tool) == []
-    tool.up()
-    assert tool.json("modules", "list") == []
 
 
 def test_two_stacks_live_side_by_side(make_tool: Callable[..., Tool]) -> None:
@@ -250,65 +103,6 @@ def test_two_stacks_live_side_by_side(make_tool: Callable[..., Tool]) -> None:
     two.ok("down")
     assert one.run("status").returncode == 0
     assert one.json("modules", "get", "mine")["name"] == "mine"
-
-
-def test_the_number_of_spokes_follows_up(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
-    tool.up("--spokes", "5")
-    seen: set[str] = set()
-
-    def ask() -> bool:
-        with urllib.request.urlopen(f"{tool.url()}/modules", timeout=30) as answer:
-            seen.add(answer.headers["X-Spoke-Instance"])
-        return seen == {f"spoke-{n}" for n in range(1, 6)}
-
-    eventually(ask, "all five answer through the load balancer")
-    tool.ok("up", "--spokes", "2")
-    assert {name for name in tool.pids() if name.startswith("spoke-")} == {"spoke-1", "spoke-2"}
-    seen.clear()
-    for _ in range(20):
-        ask()
-    assert seen == {"spoke-1", "spoke-2"}
-
-
-def test_single_services_are_operated(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
-    tool.up()
-    tool.ok("pause", "spoke-1")
-    rows = {row["service"]: row for row in tool.json("ps")}
-    assert rows["spoke-1"]["state"] == "paused"
-    for _ in range(6):
-        assert get(f"{tool.url()}/modules") == b"[]"
-    tool.ok("unpause", "spoke-1")
-    tool.ok("restart", "spoke-1")
-    version = tool.ok("exec", "postgres-primary", "--", "psql", "--version")
-    assert "PostgreSQL" in version
-    sentinel = tool.ok("exec", "redis-sentinel-1", "--", "redis-cli", "-p", str(tool.port(26379)), "SENTINEL", "masters")
-    assert "spoke-redis" in sentinel
-    assert tool.run("exec", "spoke-1", "--", "false").returncode == 1
-    assert tool.run("exec", "spoke-1", "--", "no-such-program").returncode == 4
-    assert tool.run("stop", "spoke-9").returncode == 2
-
-    lines = [json.loads(line) for line in tool.ok("logs", "--json", "--tail", "200").splitlines()]
-    assert len({line["service"] for line in lines}) >= 3
-    times = [line["time"] for line in lines if line["time"]]
-    assert times == sorted(times)
-    assert "database system is ready" in tool.ok("logs", "postgres-primary", "--grep", "ready to accept|system is ready")
-    follower = subprocess.Popen(
-        [sys.executable, "-m", "spokectl", "logs", "-f", "spoke-1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tool.environment,
-    )
-    try:
-        assert follower.stdout is not None
-        assert follower.stdout.readline().startswith("spoke-1")
-    finally:
-        follower.send_signal(signal.SIGINT)
-        said = follower.communicate(timeout=60)[1]
-    assert said == ""
-    assert follower.returncode == 130
 
 
 def test_a_shell_script_can_drive_it_by_exit_codes_and_json(make_tool: Callable[..., Tool]) -> None:
@@ -332,8 +126,10 @@ spokectl down -q
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_passwords_of_any_characters_work_and_are_seen_nowhere(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
+def test_passwords_and_a_state_folder_of_any_characters_work_and_passwords_are_seen_nowhere(
+    make_tool: Callable[..., Tool],
+) -> None:
+    tool = make_tool(folder=" o$HOME d\"q'u 100%s \\n|p;é&#{x}")
     names = [
         "SPOKE_POSTGRES_PASSWORD",
         "SPOKE_POSTGRES_REPLICATION_PASSWORD",
@@ -353,6 +149,7 @@ def test_passwords_of_any_characters_work_and_are_seen_nowhere(make_tool: Callab
     output = up.communicate()[0]
     assert up.returncode == 0, output
     tool.ok("modules", "create", "secret", "--description", "kept")
+    eventually(lambda: "POST /modules" in tool.ok("logs", "nginx"), "NGINX writes its log there")
     assert len(seen) > 20
     assert [line for line in seen if canary in line] == []
     for shown in (output, tool.ok("status", "--json"), tool.ok("config", "list", "--json"), tool.ok("logs", "--json")):

@@ -8,8 +8,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 # Each room and what it may import, besides itself.
-LAYERS = ["base", "stackfile", "clients", "runtime", "operations", "drills", "output", "cli"]
-BASE = {"model", "errors", "result", "wait", "journal", "settings", "units", "interpolation", "printable", "version_order"}
+LAYERS = ["base", "compose", "stackfile", "clients", "runtime", "operations", "drills", "output", "cli"]
+BASE = {
+    "model",
+    "errors",
+    "result",
+    "wait",
+    "journal",
+    "lsn",
+    "settings",
+    "units",
+    "interpolation",
+    "facts",
+    "compose",
+    "printable",
+    "version_order",
+}
 # Libraries that belong to one room only.
 HOMES = {
     "docker": {"spokectl.runtime.docker"},
@@ -21,7 +35,7 @@ HOMES = {
     "redis": {"spokectl.clients", "spoke_server", "spokectl.runtime.local.redis_cli"},
     "boto3": {"spokectl.clients", "spoke_server"},
     "httpx": {"spokectl.clients"},
-    "yaml": {"spokectl.stackfile"},
+    "yaml": {"spokectl.compose"},
 }
 
 

@@ -24,7 +24,7 @@ class SeenRuntime:
 
     views: list[dict[str, Inspection]]
     name: str = "seen"
-    capabilities: Capabilities = field(default_factory=lambda: Capabilities(False, False, False))
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(False, False, False, True))
 
     def inspect(self) -> dict[str, Inspection]:
         return self.views.pop(0) if len(self.views) > 1 else self.views[0]
@@ -32,24 +32,35 @@ class SeenRuntime:
     def logs(self, services: Iterable[str], *, since: datetime | None, tail: int | None, follow: bool) -> Iterator[LogLine]:
         assert (since, follow) == (None, False)
         assert tail is not None
-        return (LogLine(name, None, f"the last words of {name}") for name in services)
+        said = ["repeated", "repeated", "the last words of"]
+        return (LogLine(name, None, f"{text} {name}") for name in services for text in said)
 
     def left_out(self) -> dict[str, str]:
         return {}
 
-    def invocation(self, service: str, argv: Sequence[str]) -> Invocation:
+    def without_effect(self) -> list[str]:
+        return []
+
+    def changed(self, services: Sequence[str], deadline: Deadline) -> list[str]:
+        raise AssertionError("a wait asks for no change")
+
+    def invocation(self, service: str, argv: Sequence[str], *, terminal: bool = False) -> Invocation:
         raise NotFound("not_running", f"{service} does not run")
 
-    def bring_up(self, services: Sequence[str], notice: Notice) -> None:
+    def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         raise AssertionError("a wait changes nothing")
 
-    def tear_down(self, *, volumes: bool, notice: Notice) -> None:
+    def tear_down(self, deadline: Deadline, *, volumes: bool, notice: Notice) -> list[str]:
         raise AssertionError("a wait changes nothing")
 
-    def start(self, services: Sequence[str]) -> None:
+    def start(self, services: Sequence[str], deadline: Deadline) -> None:
         raise AssertionError("a wait changes nothing")
 
-    stop = kill = pause = unpause = start
+    def pause(self, services: Sequence[str]) -> None:
+        raise AssertionError("a wait changes nothing")
+
+    stop = kill = start
+    unpause = pause
 
 
 def context(tmp_path: Path, *views: Inspection) -> Context:
@@ -75,7 +86,7 @@ def test_a_service_that_has_failed_ends_the_wait_with_its_last_words(tmp_path: P
         wait_until_ready(context(tmp_path, failed), ["setup"], Deadline(LONG_S), unheard)
     assert (caught.value.code, caught.value.exit_code) == ("service_failed", ExitCode.FAILED)
     assert "ended with exit code 7" in caught.value.message
-    assert "the last words of setup" in caught.value.message
+    assert caught.value.message.endswith("log:\n  repeated setup  (2 times)\n  the last words of setup")
     assert caught.value.details == {"service": "setup", "exit_code": 7}
     assert caught.value.actions == ("spokectl logs setup --stack second", "spokectl up --stack second")
 
@@ -88,6 +99,17 @@ def test_a_service_that_crashes_again_and_again_ends_the_wait(tmp_path: Path) ->
     ]
     with pytest.raises(Failed, match="setup cannot run: crashed"):
         wait_until_ready(context(tmp_path, *crashes), ["setup"], Deadline(LONG_S), unheard)
+
+
+def test_a_service_that_runs_for_a_moment_and_ends_again_and_again_ends_the_wait(tmp_path: Path) -> None:
+    # A supervisor calls it running, and what is seen is mostly a process that does not listen yet.
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    tries = [
+        Inspection("setup", RunState.RUNNING, pid=number + 1, started_at=start + timedelta(seconds=3 * number))
+        for number in range(9)
+    ]
+    with pytest.raises(Failed, match=r"^setup cannot run: it has ended 5 times\n.*\n.*\n  the last words of setup$"):
+        wait_until_ready(context(tmp_path, *tries), ["setup"], Deadline(LONG_S), unheard)
 
 
 def test_a_wait_ends_at_its_deadline_with_reason_log_and_next_command(tmp_path: Path) -> None:

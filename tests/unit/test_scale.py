@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
+from spokectl.compose import raw_services, write_override
 from spokectl.errors import UsageError
-from spokectl.operations.scale import override_for, port_settings_for
-from spokectl.stackfile import default_stack_file, load_stack, raw_services, write_override
+from spokectl.operations.context import scaled
+from spokectl.operations.scale import Scaled, override_for, port_settings_for
+from spokectl.output.stack import scale_notes
+from spokectl.stackfile import default_stack_file, load_stack
 
 
 def test_the_number_in_the_file_needs_no_override() -> None:
@@ -23,6 +26,23 @@ def test_more_spokes_are_like_the_first_with_the_next_numbers_and_ports(tmp_path
     assert five.environment["SPOKE_LOG_LEVEL"] == "debug"
     assert stack.services["nginx"].environment["SPOKE_BACKENDS"].split() == [f"spoke-{n}:8080" for n in range(1, 6)]
     assert stack.services["nginx"].environment["SPOKE_NGINX_READ_TIMEOUT_S"] == "30"
+
+
+def test_a_number_that_is_kept_is_told_with_the_way_back(tmp_path: Path) -> None:
+    file = default_stack_file()
+    override = tmp_path / "override.yml"
+    assert scaled(load_stack("second", [file], shell={}, env_file={})) is None
+    for count in (1, 5):
+        write_override(override, override_for(raw_services(file), count))
+        found = scaled(load_stack("second", [file, override], shell={}, env_file={}))
+        assert found == Scaled(spokes=count, in_file=3)
+        (note,) = scale_notes("second", found)
+        assert note.startswith(f"Spokes: {count},")
+        assert note.endswith("spokectl up --spokes 3 --stack second")
+    # The user's file has caught up: its number holds again.
+    override.write_text("services: {nginx: {environment: {A: b}}}\n")
+    assert scaled(load_stack("second", [file, override], shell={}, env_file={})) is None
+    assert scale_notes("second", None) == []
 
 
 def test_fewer_spokes_are_taken_from_the_end(tmp_path: Path) -> None:

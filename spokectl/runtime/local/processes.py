@@ -86,7 +86,7 @@ class Snapshot:
             # A process that has the id now, and is not ours, got it later: then the group is its own.
             if (root and root.pid == leader) or not is_alive(leader):
                 found += [process for process in self._groups.get(leader, []) if process not in found]
-        return _living(found)
+        return living(found)
 
 
 def freeze(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
@@ -117,35 +117,34 @@ def send(process: psutil.Process, number: signal.Signals) -> None:
         return
 
 
-def end(those: Iterable[psutil.Process], *, within_s: float) -> None:
-    """Waits until the processes have ended, and kills those that have not in time."""
-    left = _living(those)
+def wait_for_end(those: Iterable[psutil.Process], *, within_s: float) -> list[psutil.Process]:
+    """Waits until the processes have ended; gives those that have not in time."""
+    left = living(those)
     deadline = time.monotonic() + within_s
     while left and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-        left = _living(left)
-    kill(left)
+        left = living(left)
+    return left
 
 
 def kill(those: Iterable[psutil.Process], *, within_s: float = 10.0) -> None:
     """Kills the processes and returns when they are gone, or at the deadline: one in the kernel's hands may take longer."""
-    left = list(those)
-    for process in left:
+    doomed = list(those)
+    for process in doomed:
         send(process, signal.SIGKILL)
-    deadline = time.monotonic() + within_s
-    while (left := _living(left)) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
+    wait_for_end(doomed, within_s=within_s)
 
 
-def _living(those: Iterable[psutil.Process]) -> list[psutil.Process]:
-    living = []
+def living(those: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Those of the processes that run still; a zombie does not."""
+    found = []
     for process in those:
         try:
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                living.append(process)
+                found.append(process)
         except _GONE:
             continue
-    return living
+    return found
 
 
 def _is_of_this_boot(pid_file: Path) -> bool:

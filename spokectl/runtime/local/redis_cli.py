@@ -1,22 +1,65 @@
 """A small redis-cli for entry scripts and `spokectl exec`: the wheel that brings the server brings no client.
 
-It speaks the protocol itself, on the standard library alone: entry scripts ask several times a second, and importing a
-client library would take longer than everything else they do. Output is that of redis-cli when it does not write to a
-terminal. Understood: -h -p -t -a -n --no-auth-warning --raw, REDISCLI_AUTH.
+It speaks the protocol itself, on the interpreter's own socket module: entry scripts ask several times a second, and the
+imports of `socket` take longer than everything else it does, those of a client library several times as long. Output is
+that of redis-cli when it does not write to a terminal. Without a command it reads them from standard input, one a line.
+Understood: -h -p -t -a -n --no-auth-warning --raw, REDISCLI_AUTH.
 
 Source of the protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2)
 """
 
+import _socket
 import os
-import socket
 import sys
-from typing import BinaryIO
 
-_USAGE = "usage: redis-cli [-h HOST] [-p PORT] [-t SECONDS] [-a PASSWORD] [-n DATABASE] [--no-auth-warning] COMMAND [WORD…]"
+_USAGE = (
+    "usage: redis-cli [-h HOST] [-p PORT] [-t SECONDS] [-a PASSWORD] [-n DATABASE] [--no-auth-warning] [COMMAND [WORD…]]"
+)
 
 
 class ErrorReply(Exception):
     """The server answered with an error."""
+
+
+class _Connection:
+    """Read by lines and by lengths. OSError when it fails, or when an answer takes longer than `timeout_s`."""
+
+    def __init__(self, host: str, port: int, timeout_s: float | None) -> None:
+        self._read = b""
+        # Bytes, because text is first made an international domain name, by a module that is slow to import.
+        places = _socket.getaddrinfo(host.encode(), port, 0, _socket.SOCK_STREAM)
+        for place, (family, kind, protocol, _, address) in enumerate(places, 1):
+            self._socket = _socket.socket(family, kind, protocol)
+            self._socket.settimeout(timeout_s)
+            try:
+                self._socket.connect(address)
+            except OSError:
+                self._socket.close()
+                if place == len(places):
+                    raise
+            else:
+                return
+
+    def send(self, request: bytes) -> None:
+        self._socket.sendall(request)
+
+    def readline(self) -> bytes:
+        """Through the next line break; less at the end of the connection."""
+        while b"\n" not in self._read and self._receive():
+            pass
+        return self.read(self._read.find(b"\n") + 1 or len(self._read))
+
+    def read(self, length: int) -> bytes:
+        """So many bytes; less at the end of the connection."""
+        while len(self._read) < length and self._receive():
+            pass
+        taken, self._read = self._read[:length], self._read[length:]
+        return taken
+
+    def _receive(self) -> bool:
+        received = self._socket.recv(1 << 16)
+        self._read += received
+        return bool(received)
 
 
 def main(words: list[str]) -> int:
@@ -25,24 +68,49 @@ def main(words: list[str]) -> int:
     except ValueError as error:
         print(f"{error}\n{_USAGE}", file=sys.stderr)  # noqa: T201 - this is a command
         return 2
-    if not command:
-        print(_USAGE, file=sys.stderr)  # noqa: T201
-        return 2
     address = (options["-h"], int(options["-p"]))
     timeout_s = float(options["-t"]) or None
     try:
-        with socket.create_connection(address, timeout_s) as connection, connection.makefile("rb") as answers:
-            for first in _before(options):
-                connection.sendall(_request(first))
-                _printed_error(answers)
-            connection.sendall(_request(command))
-            return _print_answer(answers)
+        answers = _Connection(*address, timeout_s)
+        for first in _before(options):
+            answers.send(_request(first))
+            _printed_error(answers)
+        if not command:
+            return _line_by_line(answers, f"{address[0]}:{address[1]}> ")
+        answers.send(_request(command))
+        return _print_answer(answers)
     except OSError as error:
         print(f"Could not connect to Redis at {address[0]}:{address[1]}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
         return 1
     except (EOFError, ValueError):
         print("Error: Server closed the connection", file=sys.stderr)  # noqa: T201
         return 1
+
+
+def _line_by_line(answers: _Connection, prompt: str) -> int:
+    """Each line of standard input is a command, until its end or `quit`. Only a terminal is prompted, and may edit."""
+    import shlex
+
+    if sys.stdin.isatty():
+        import contextlib
+
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - importing it gives input() its editing
+    else:
+        prompt = ""
+    while True:
+        try:
+            words = shlex.split(input(prompt))
+        except EOFError:
+            return 0
+        except ValueError as error:
+            print(f"Invalid argument(s): {error}", file=sys.stderr)  # noqa: T201
+            continue
+        if words and words[0].lower() in {"quit", "exit"}:
+            return 0
+        if words:
+            answers.send(_request(words))
+            _print_answer(answers)
 
 
 def _options(words: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -81,7 +149,7 @@ def _request(words: list[str]) -> bytes:
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
 
 
-def _printed_error(answers: BinaryIO) -> None:
+def _printed_error(answers: _Connection) -> None:
     """As redis-cli: a refused AUTH is said, and the command is sent all the same."""
     try:
         _answer(answers)
@@ -89,7 +157,7 @@ def _printed_error(answers: BinaryIO) -> None:
         print(f"AUTH failed: {error}", file=sys.stderr)  # noqa: T201
 
 
-def _print_answer(answers: BinaryIO) -> int:
+def _print_answer(answers: _Connection) -> int:
     try:
         lines = list(_lines(_answer(answers)))
     except ErrorReply as error:
@@ -109,7 +177,7 @@ def _lines(answer: object) -> list[bytes]:
     return [str(answer).encode() if answer is not None else b""]
 
 
-def _answer(answers: BinaryIO) -> object:
+def _answer(answers: _Connection) -> object:
     line = answers.readline()
     if not line.endswith(b"\r\n"):
         raise EOFError
@@ -127,14 +195,14 @@ def _answer(answers: BinaryIO) -> object:
     raise ValueError(f"unknown answer {line!r}")
 
 
-def _item(answers: BinaryIO) -> object:
+def _item(answers: _Connection) -> object:
     try:
         return _answer(answers)
     except ErrorReply as error:
         return str(error).encode()
 
 
-def _bulk(answers: BinaryIO, length: int) -> bytes | None:
+def _bulk(answers: _Connection, length: int) -> bytes | None:
     if length < 0:
         return None
     body = answers.read(length + 2)

@@ -1,7 +1,6 @@
 """The local runtime: native processes under supervisord, one stack in one state folder."""
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spokectl.errors import Failed, Incomplete, NotFound, OutcomeUnknown, Refused
-from spokectl.model import Inspection, Kind, LogLine, Port, RunState, Service, Stack
-from spokectl.runtime.base import Capabilities, Invocation, Notice
+from spokectl.model import Inspection, Kind, LogLine, RunState, Service, Stack
+from spokectl.runtime.answers import not_running
+from spokectl.runtime.base import Capabilities, Invocation, Notice, clients_environment, served_ports, unsaid
 from spokectl.runtime.local import binaries, processes
 from spokectl.runtime.local.fleet import RUNS, Fleet, Trees
 from spokectl.runtime.local.inspection import judge, last_exits
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.local.supervisor import Program, State, Supervisor, clean_environment
-from spokectl.runtime.local.translate import unenforced_limits
 from spokectl.settings import StackState, command_line
 from spokectl.wait import Deadline, wait_until
 
@@ -28,11 +27,14 @@ _PORTS_FREE_WITHIN_S = 5.0
 _TERMINAL = ("TERM", "COLORTERM", "COLUMNS", "LINES", "PAGER", "EDITOR")
 
 
+_GONE = ", and the stack's supervisor is gone"
+
+
 class LocalRuntime:
     """Implements `spokectl.runtime.base.Runtime`."""
 
     name = "local"
-    capabilities = Capabilities(cut_network=False, limit_memory=False, build_images=False)
+    capabilities = Capabilities(cut_network=False, limit_memory=False, build_images=False, keeps_logs=True)
 
     def __init__(
         self,
@@ -61,7 +63,22 @@ class LocalRuntime:
                 missing[f"{service.name}:{console}"] = "the S3 server of the wheels has no console"
         return missing
 
-    def bring_up(self, services: Sequence[str], notice: Notice) -> None:
+    def without_effect(self) -> list[str]:
+        from spokectl.runtime.local.launcher import is_exportable
+
+        lost = {
+            service.name: [name for name in service.environment if not is_exportable(name)] for service in self._supervised()
+        }
+        return [
+            *self._stack.notices,
+            *(
+                f"{name}: a shell cannot export {', '.join(variables)}: no effect in the local runtime"
+                for name, variables in lost.items()
+                if variables
+            ),
+        ]
+
+    def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         self._state.ensure()
         left_out = self.left_out()
         wanted = [self._stack.services[name] for name in services if name not in left_out]
@@ -71,66 +88,67 @@ class LocalRuntime:
         running = _running(programs or {})
         changed = [service for service in wanted if self._is_changed(prepared, service, running.get(service.name))]
         to_start = [service for service in wanted if service.name not in running or service in changed]
-        self._require_free_ports(to_start, orphans or self._fleet.trees(programs or {}, programs))
+        self._require_free_ports(to_start, programs)
         prepared.require_space(self._state.folder)
         prepared.require_passage(self._state.folder, wanted)
 
         with self._writing():
-            self._remove_doomed_volumes()
+            self._places.remove_doomed_volumes()
             self._places.ensure()
             binaries.install(prepared.binaries, self._places.binaries)
             if programs is None:
-                self._say_what_is_missing(prepared, notice)
-                self._begin(prepared, to_start, orphans, notice)
+                self._begin(prepared, to_start, orphans, deadline, notice)
             else:
                 for service in changed:
                     notice(f"{service.name}: restarted, because its settings have changed")
-                self._mend(prepared, [service for service in wanted if service not in to_start], programs, notice)
-                self._replace(prepared, to_start, programs)
+                self._mend(prepared, [service for service in wanted if service not in to_start], programs, deadline, notice)
+                self._replace(prepared, to_start, programs, deadline)
             self._supervisor.start([service.name for service in to_start])
 
-    def tear_down(self, *, volumes: bool, notice: Notice) -> None:
+    def tear_down(self, deadline: Deadline, *, volumes: bool, notice: Notice) -> list[str]:
         programs = self._supervisor.programs()
         if programs is None:
             ran = self._fleet.orphans()
             if ran:
                 notice(f"stopping what a lost supervisor left behind: {', '.join(ran)}")
-            self._fleet.take_over()
+            self._fleet.take_over(deadline)
         else:
             ran = self._fleet.trees(programs, programs)
-            self._fleet.stop(list(programs), programs)
+            self._fleet.stop(list(programs), programs, deadline)
             self._supervisor.shut_down()
             processes.kill([process for tree in self._fleet.orphans().values() for process in tree])
         self._require_ports_given_back(ran)
-        self._remove_files(volumes=volumes)
+        self._places.remove(volumes=volumes)
+        return list(ran)
 
-    def start(self, services: Sequence[str]) -> None:
+    def start(self, services: Sequence[str], deadline: Deadline) -> None:
         left_out = self.left_out()
         for name in services:
             if name in left_out:
                 raise Refused("left_out", f"{name} does not run here: {left_out[name]}")
         programs = self._supervisor.programs()
         if programs is None:
-            raise self._not_running()
+            orphans = self._fleet.orphans()
+            raise self._no_supervisor(orphans) if orphans else not_running(self._stack.name)
         running = _running(programs)
-        self._thaw([name for name in services if name in running], programs, _unsaid)
+        self._thaw([name for name in services if name in running], programs, unsaid)
         to_start = [self._stack.services[name] for name in services if name not in running]
         if to_start:
             prepared = self._prepare()
-            self._require_free_ports(to_start, self._fleet.trees(programs, programs))
+            self._require_free_ports(to_start, programs)
             with self._writing():
-                self._replace(prepared, to_start, programs)
+                self._replace(prepared, to_start, programs, deadline)
                 self._supervisor.start([service.name for service in to_start])
 
-    def stop(self, services: Sequence[str]) -> None:
+    def stop(self, services: Sequence[str], deadline: Deadline) -> None:
         programs = self._supervisor.programs()
         if programs is None:
-            self._fleet.end_orphans(self._fleet.trees(services, None))
+            self._fleet.end_orphans(self._fleet.trees(services, None), deadline)
         else:
-            self._fleet.stop([name for name in services if name in programs], programs)
+            self._fleet.stop([name for name in services if name in programs], programs, deadline)
 
-    def kill(self, services: Sequence[str]) -> None:
-        self._fleet.kill(services, self._supervisor.programs())
+    def kill(self, services: Sequence[str], deadline: Deadline) -> None:
+        self._fleet.kill(services, self._supervisor.programs(), deadline)
 
     def pause(self, services: Sequence[str]) -> None:
         trees = self._running_trees(services)
@@ -144,7 +162,7 @@ class LocalRuntime:
         programs = self._supervisor.programs()
         if programs is None:
             return {name: self._inspect_orphan(name) for name in self._stack.services}
-        fell = any(program.state in {State.BACKOFF, State.FATAL} for program in programs.values())
+        fell = any(program.state in {State.BACKOFF, State.FATAL, State.STOPPED} for program in programs.values())
         exits = last_exits(self._places.supervisor_log) if fell else {}
         return {
             name: judge(
@@ -157,18 +175,18 @@ class LocalRuntime:
             for name, service in self._stack.services.items()
         }
 
-    def invocation(self, service: str, argv: Sequence[str]) -> Invocation:
+    def invocation(self, service: str, argv: Sequence[str], *, terminal: bool = False) -> Invocation:  # noqa: ARG002
         from spokectl.runtime.local.preparation import entry_script
 
         found = self._stack.services[service]
         self._running_trees([service])
-        own = self._prepare().environment(found)
+        own = clients_environment(found) | self._prepare().environment(found)
         if found.kind is Kind.POSTGRES:
             # As in a container, where every client's default is the server's own socket.
             own |= {"PGHOST": own["SPOKE_RUN_DIR"], "PGPORT": own.get("SPOKE_POSTGRES_PORT", "5432")}
         own["SPOKE_SERVICE_DIR"] = str(entry_script(self._stack, found.kind).parent)
-        terminal = {name: self._environ[name] for name in _TERMINAL if name in self._environ}
-        return Invocation(tuple(argv), clean_environment(self._environ) | terminal | own, Path("/"))
+        person = {name: self._environ[name] for name in _TERMINAL if name in self._environ}
+        return Invocation(tuple(argv), clean_environment(self._environ) | person | own, Path("/"))
 
     def logs(self, services: Iterable[str], *, since: datetime | None, tail: int | None, follow: bool) -> Iterator[LogLine]:
         from spokectl.runtime.local import logs
@@ -180,10 +198,6 @@ class LocalRuntime:
         """The collector's program: as set now, or as it was when the running stack was started."""
         link = self._places.binaries / "otelcol"
         return binaries.collector(self._environ) or (link.resolve() if link.exists() else None)
-
-    def _listens_on(self, service: Service) -> list[Port]:
-        left_out = self.left_out()
-        return [port for port in service.ports if f"{service.name}:{port.target}" not in left_out]
 
     def _supervised(self) -> list[Service]:
         left_out = self.left_out()
@@ -198,52 +212,76 @@ class LocalRuntime:
         found = binaries.find_binaries(kinds, environ, cache=self._cache)
         return Preparation(self._stack, self._places, found, self.left_out())
 
+    def changed(self, services: Sequence[str], deadline: Deadline) -> list[str]:  # noqa: ARG002 - nothing to wait for
+        programs = self._supervisor.programs()
+        if programs is None:
+            return []
+        prepared, running = self._prepare(), _running(programs)
+        known = [self._stack.services[name] for name in services if name not in self.left_out()]
+        return [service.name for service in known if self._is_changed(prepared, service, running.get(service.name))]
+
     def _is_changed(self, prepared: "Preparation", service: Service, program: Program | None) -> bool:
         """Whether the running process was started by another launcher than the one that the stack file gives now."""
         pid, digest = processes.read_pid_file(self._places.pid_file(service.name)) or (0, "")
         # A process that has not written its file yet was started this moment.
         return program is not None and pid == program.pid and digest != prepared.script(service).digest
 
-    def _require_free_ports(self, services: Iterable[Service], own: Trees) -> None:
-        from spokectl.runtime.local import ports
+    def _require_free_ports(self, services: Iterable[Service], programs: Mapping[str, Program] | None) -> None:
+        from spokectl.runtime import ports
 
-        wanted = [ports.Wanted(service.name, port) for service in services for port in self._listens_on(service)]
-        ours = {process.pid for tree in own.values() for process in tree}
-        ports.require_free(wanted, ours, stack=self._stack.name)
+        def own() -> set[int]:
+            trees = self._fleet.orphans() if programs is None else self._fleet.trees(programs, programs)
+            return {process.pid for tree in trees.values() for process in tree}
 
-    def _begin(self, prepared: "Preparation", services: Sequence[Service], orphans: Trees, notice: Notice) -> None:
+        left_out = self.left_out()
+        wanted = [ports.Wanted(service.name, port) for service in services for port in served_ports(service, left_out)]
+        ports.require_free(wanted, own, stack=self._stack)
+
+    def _begin(
+        self, prepared: "Preparation", services: Sequence[Service], orphans: Trees, deadline: Deadline, notice: Notice
+    ) -> None:
         """Starts a new supervisord that knows the services, after whatever a lost one has left behind."""
         if orphans:
-            notice(f"taking over from a lost supervisor: {', '.join(orphans)}")
-        self._fleet.take_over()
+            names = ", ".join(orphans)
+            notice(
+                f"the supervisor was gone, so what it had started was stopped, a standby first, and started again: {names}"
+            )
+        self._fleet.take_over(deadline)
         prepared.write(services)
         prepared.write_configuration(self._supervised())
         self._supervisor.spawn(clean_environment(self._environ))
 
     def _mend(
-        self, prepared: "Preparation", healthy: Sequence[Service], programs: Mapping[str, Program], notice: Notice
+        self,
+        prepared: "Preparation",
+        healthy: Sequence[Service],
+        programs: Mapping[str, Program],
+        deadline: Deadline,
+        notice: Notice,
     ) -> None:
         """Brings in order what is not to be restarted: what is paused goes on, what the stack no longer has ends."""
         self._thaw([service.name for service in healthy], programs, notice)
-        self._remove_unknown(programs, notice)
+        self._remove_unknown(programs, deadline, notice)
         # Their next start, by themselves, shall know where services that are new can be reached.
         prepared.write(healthy)
 
-    def _replace(self, prepared: "Preparation", services: Sequence[Service], programs: Mapping[str, Program]) -> None:
+    def _replace(
+        self, prepared: "Preparation", services: Sequence[Service], programs: Mapping[str, Program], deadline: Deadline
+    ) -> None:
         """Makes supervisord know these services as they are described now; they do not run afterwards."""
         names = [service.name for service in services]
-        self._fleet.stop([name for name in names if name in programs], programs)
+        self._fleet.stop([name for name in names if name in programs], programs, deadline)
         prepared.write(services)
         prepared.write_configuration(self._supervised())
         self._supervisor.reload()
         self._supervisor.add(names, known=programs)
 
-    def _remove_unknown(self, programs: Mapping[str, Program], notice: Notice) -> None:
+    def _remove_unknown(self, programs: Mapping[str, Program], deadline: Deadline, notice: Notice) -> None:
         """Ends services that the stack file no longer has."""
         gone = sorted(programs.keys() - {service.name for service in self._supervised()})
         if gone:
-            notice(f"removed, because the stack file no longer has them: {', '.join(gone)}")
-            self._fleet.stop(gone, programs)
+            notice(f"removed, because they are no longer part of the stack: {', '.join(gone)}")
+            self._fleet.stop(gone, programs, deadline)
             self._supervisor.remove(gone)
 
     def _thaw(self, names: Sequence[str], programs: Mapping[str, Program], notice: Notice) -> None:
@@ -258,15 +296,21 @@ class LocalRuntime:
         programs = self._supervisor.programs()
         trees = self._fleet.trees(services, programs)
         missing = [name for name in services if name not in trees]
-        if programs is None and not trees:
-            raise self._not_running()
+        if missing and programs is None and not self._fleet.orphans():
+            raise not_running(self._stack.name)
+        if missing and programs is None:
+            message = f"not running: {', '.join(missing)}{_GONE}"
+            raise NotFound("not_running", message, actions=[self._command("up")])
         if missing:
-            start = self._command(f"start {' '.join(missing)}")
-            raise NotFound("not_running", f"not running: {', '.join(missing)}", actions=[start])
+            raise not_running(self._stack.name, missing)
         return trees
 
-    def _not_running(self) -> NotFound:
-        return NotFound("not_running", f"the stack {self._stack.name} does not run", actions=[self._command("up")])
+    def _no_supervisor(self, orphans: Iterable[str]) -> Refused:
+        return Refused(
+            "no_supervisor",
+            f"nothing can be started{_GONE}; without it run: {', '.join(orphans)}",
+            actions=[self._command("up") + "  # restarts these under a new one"],
+        )
 
     def _command(self, words: str) -> str:
         return command_line(self._stack.name, words)
@@ -288,8 +332,11 @@ class LocalRuntime:
         if root is None:
             return Inspection(service, RunState.ABSENT)
         state = RunState.PAUSED if processes.is_frozen(root.pid) else RunState.RUNNING
+        up = self._command("up")
         started_at = datetime.fromtimestamp(root.create_time(), UTC)
-        return Inspection(service, state, root.pid, started_at, detail="its supervisor is gone; `spokectl up` takes it over")
+        return Inspection(
+            service, state, root.pid, started_at, detail=f"its supervisor is gone: `{up}` restarts it under a new one"
+        )
 
     def _noted_failure(self, service: Service) -> int | None:
         if not service.restart.startswith("on-failure"):
@@ -297,18 +344,9 @@ class LocalRuntime:
         noted = processes.read_pid_file(self._places.failure_file(service.name))
         return noted[0] if noted else None
 
-    def _say_what_is_missing(self, prepared: "Preparation", notice: Notice) -> None:
-        limited = unenforced_limits(self._stack)
-        if limited:
-            notice(f"memory limits have no effect in the local runtime: {', '.join(limited)}")
-        for service in self._supervised():
-            odd = prepared.lost_variables(service)
-            if odd:
-                notice(f"{service.name}: a shell cannot export {', '.join(odd)}: no effect in the local runtime")
-
     def _require_ports_given_back(self, ran: Iterable[str]) -> None:
         services = [self._stack.services[name] for name in ran if name in self._stack.services]
-        from spokectl.runtime.local import ports
+        from spokectl.runtime import ports
 
         wanted = [ports.Wanted(service.name, port) for service in services for port in service.ports]
 
@@ -324,37 +362,6 @@ class LocalRuntime:
                 actions=["find it: ss -ltnp (Linux) or lsof -iTCP -sTCP:LISTEN (macOS)"],
             ) from error
 
-    def _remove_files(self, *, volumes: bool) -> None:
-        places = self._places
-        try:
-            self._remove_doomed_volumes()
-            for folder in (places.run, places.launchers, places.pid_files, places.binaries):
-                if folder.exists():
-                    shutil.rmtree(folder)
-            if volumes and self._state.volumes.exists():
-                # At once, or not at all: a database of which half is deleted must never be started.
-                self._state.volumes.rename(self._state.doomed_volumes)
-                self._remove_doomed_volumes()
-            if volumes and self._state.logs.exists():
-                shutil.rmtree(self._state.logs)
-            for file in (places.configuration, places.supervisor_pid):
-                file.unlink(missing_ok=True)
-        except OSError as error:
-            raise Failed(
-                "cannot_delete",
-                f"nothing runs any more, but {error.filename} cannot be deleted: {error.strerror}",
-                actions=[f"delete it by hand: rm -r {error.filename}"],
-            ) from error
-
-    def _remove_doomed_volumes(self) -> None:
-        """Also those of a `down` that was killed half-way."""
-        if self._state.doomed_volumes.exists():
-            shutil.rmtree(self._state.doomed_volumes)
-
 
 def _running(programs: Mapping[str, Program]) -> dict[str, Program]:
     return {name: program for name, program in programs.items() if program.state in RUNS}
-
-
-def _unsaid(_: str) -> None:
-    """For steps that the operator has just asked for by name."""

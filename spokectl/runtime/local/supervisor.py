@@ -12,6 +12,7 @@ from spokectl.errors import Failed
 from spokectl.model import Kind, Service
 from spokectl.runtime.local import processes, rpc
 from spokectl.runtime.local.places import Places
+from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
 
 _DAEMON = Path(__file__).with_name("daemon.py")
@@ -196,8 +197,8 @@ class Supervisor:
         """Sends the stop signal; supervisord itself kills what has not ended in its grace period."""
         self._call_all([("supervisor.stopProcess", (name, False)) for name in services])
 
-    def wait_until_ended(self, services: Sequence[str], timeout_s: float) -> None:
-        """Returns once none of the services has a process that supervisord started."""
+    def wait_until_ended(self, services: Sequence[str], deadline: Deadline) -> None:
+        """Returns once none of the services has a process that supervisord started; OutcomeUnknown at the deadline."""
         if not services:
             return
 
@@ -206,7 +207,7 @@ class Supervisor:
             left = [name for name in services if known and name in known and known[name].state not in ENDED]
             return f"{', '.join(left)} still running" if left else None
 
-        wait_until(blocker, Deadline(timeout_s), what=f"stopping {', '.join(services)}", interval_s=_POLL_S)
+        wait_until(blocker, deadline, what=f"stopping {', '.join(services)}", interval_s=_POLL_S)
 
     def shut_down(self) -> None:
         """Ends supervisord itself; its services must have ended before."""
@@ -217,7 +218,7 @@ class Supervisor:
             self._call("supervisor.shutdown")
         except (OSError, rpc.Fault):
             root.terminate()
-        processes.end([root], within_s=_ANSWER_WITHIN_S)
+        processes.kill(processes.wait_for_end([root], within_s=_ANSWER_WITHIN_S))
 
     def _call(self, method: str, *parameters: rpc.Value) -> rpc.Value:
         return rpc.call(self._places.socket, method, *parameters, timeout_s=_ANSWER_WITHIN_S)
@@ -229,7 +230,8 @@ class Supervisor:
         try:
             answers = rpc.call_all(self._places.socket, calls, timeout_s=_ANSWER_WITHIN_S)
         except OSError as error:
-            raise Failed("supervisor", f"the supervisor does not answer: {error}", actions=["spokectl up"]) from error
+            up = command_line(self._places.stack, "up")
+            raise Failed("supervisor", f"the supervisor does not answer: {error}", actions=[up]) from error
         for (method, parameters), answer in zip(calls, answers, strict=True):
             if isinstance(answer, rpc.Fault) and answer.code not in set(_Refusal):
                 raise Failed("supervisor", f"{method.partition('.')[2]}{parameters}: {answer}")

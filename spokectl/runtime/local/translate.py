@@ -101,11 +101,6 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def unenforced_limits(stack: Stack) -> list[str]:
-    """Services whose memory limit the local runtime cannot enforce: limits of a process tree need a container."""
-    return [service.name for service in stack.services.values() if service.memory_limit_bytes is not None]
-
-
 def runs_unprivileged(service: Service) -> bool:
     """Whether part of the service gives up root's rights, so that its folders must let another user pass."""
     return service.kind in {Kind.POSTGRES, Kind.LOAD_BALANCER}

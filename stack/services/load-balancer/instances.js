@@ -10,12 +10,8 @@ function tries(list) {
 }
 
 // Natively the entry script knows every name. In containers addresses come from the resolver, and an instance is known
-// from its first answer on, because it names itself in X-Spoke-Instance.
+// from its first answer on, because it names itself in X-Spoke-Instance: on all its ports, since its host is its own.
 function nameOf(r, address) {
-    const learnt = ngx.shared.names.get(address);
-    if (learnt !== undefined) {
-        return learnt;
-    }
     const pairs = r.variables.known_names.split(' ');
     for (let i = 0; i < pairs.length; i++) {
         const at = pairs[i].indexOf('=');
@@ -23,7 +19,11 @@ function nameOf(r, address) {
             return pairs[i].slice(at + 1);
         }
     }
-    return address;
+    return ngx.shared.names.get(hostOf(address)) || address;
+}
+
+function hostOf(address) {
+    return address.slice(0, address.lastIndexOf(':'));
 }
 
 // Evaluated when a request comes in.
@@ -46,8 +46,8 @@ function account(r) {
     const statuses = tries(r.variables.upstream_status);
     const instance = r.variables.upstream_http_x_spoke_instance;
     const last = addresses[addresses.length - 1];
-    if (instance && last && ngx.shared.names.get(last) !== instance) {
-        ngx.shared.names.set(last, instance);
+    if (instance && last && ngx.shared.names.get(hostOf(last)) !== instance) {
+        ngx.shared.names.set(hostOf(last), instance);
     }
     const names = addresses.map((address) => nameOf(r, address));
     names.forEach((name, i) => {

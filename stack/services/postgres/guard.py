@@ -11,8 +11,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from pgguard.console import converse
 from pgguard.control import Control, ControlError, print_json
-from pgguard.datadir import read_facts
 from pgguard.guard import Guard
 from pgguard.processes import ProgramError, StopRequestedError
 from pgguard.record import RecordError, render
@@ -26,6 +26,7 @@ USAGE = """usage: guard.py run [postgres] [ARGUMENT FOR POSTGRES …]
        guard.py reinit [--discard] [--timeout SECONDS]
        guard.py adopt [--by WHO] [--reason TEXT]
        guard.py name-primary NODE --expect-epoch N [--by WHO] [--reason TEXT]
+       guard.py console
 """
 
 
@@ -59,6 +60,8 @@ def control(settings: Settings, command: str, arguments: list[str]) -> int:
         by, reason = options.get("--by", "operator"), options.get("--reason", command)
         if command == "status":
             print_json(asked.status())
+        elif command == "console":
+            converse(asked, sys.stdin, sys.stdout)
         elif command == "demote":
             print_json(asked.demote(timeout_s))
         elif command == "rejoin":
@@ -66,7 +69,7 @@ def control(settings: Settings, command: str, arguments: list[str]) -> int:
         elif command == "reinit":
             print_json(asked.reinit(timeout_s, discard="--discard" in options))
         elif command == "adopt":
-            print_json(render(asked.adopt(read_facts(settings.data_dir), by, reason)))
+            print_json(render(asked.adopt(by, reason)))
         elif command == "name-primary":
             print_json(render(asked.name_primary(options["NODE"], int(options["--expect-epoch"]), by, reason)))
         else:

@@ -4,7 +4,7 @@ Only what PostgreSQL, Redis and S3 do is replaced; every request is parsed, judg
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -79,7 +79,7 @@ class MemoryRegistry:
         names = sorted(name for name, each in self.kept.items() if name > after and (deleted or each.deleted_at is None))
         page = names[:limit]
         bodies = [self._with_versions(self.kept[name], deleted=deleted, with_files=False) for name in page]
-        return Page(wire.array(bodies), encode_cursor(page[-1]) if len(page) < len(names) else None)
+        return Page(_array(bodies), encode_cursor(page[-1]) if len(page) < len(names) else None)
 
     async def module(self, name: str) -> Entry:
         return _entry(self._with_versions(self._alive(name), deleted=False, with_files=True))
@@ -91,7 +91,7 @@ class MemoryRegistry:
             found = [each for each in found if each.created_at < before]
         page = found[:limit]
         following = encode_cursor(page[-1].created_at.isoformat(), 0) if len(page) < len(found) else None
-        return Page(wire.array(each.body() for each in page), following)
+        return Page(_array(each.body() for each in page), following)
 
     async def version(self, name: VersionName) -> Found:
         try:
@@ -176,6 +176,10 @@ def application(registry: MemoryRegistry) -> Application:
     settings = Settings.from_environment(environment)
     memory = cast("Any", registry)
     return Application(Services(settings, memory, memory), Telemetry(settings), lambda: False)
+
+
+def _array(items: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
 
 
 def _entry(body: bytes) -> Entry:

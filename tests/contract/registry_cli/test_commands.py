@@ -70,6 +70,17 @@ def test_people_get_the_data_on_stdout_and_the_next_command_on_stderr(tool: Tool
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, b"payments\n", b"")
 
 
+def test_a_pull_says_how_many_files_were_there_already(tool: Tool, tmp_path: Path) -> None:
+    lay_out(tmp_path / "protos", a=PROTO, b=PROTO)
+    tool("versions", "push", "payments", "v1", "protos", "--create")
+    tool("versions", "pull", "payments", "v1", "out")
+    again = tool("versions", "pull", "payments", "v1", "out").stderr
+    assert b"2 files" in again
+    assert again.endswith(b", 2 were there already.\n")
+    (tmp_path / "out" / "a.proto").unlink()
+    assert tool("versions", "pull", "payments", "v1", "out").stderr.endswith(b", 1 was there already.\n")
+
+
 def test_pushed_files_come_back_byte_for_byte(tool: Tool, tmp_path: Path) -> None:
     odd = "\ufeff// größer\r\nmessage Ä {}\r".encode()
     lay_out(tmp_path / "protos", **{"a/b": PROTO, "a/odd": odd, "empty": b""})
@@ -235,14 +246,29 @@ def test_a_pull_replaces_other_content_only_by_force(tool: Tool, tmp_path: Path)
     assert sorted(each.name for each in mine.iterdir()) == ["a.proto", "b.proto"]
 
 
+def test_a_single_file_that_is_no_proto_is_refused_unless_it_is_given_such_a_name(
+    tool: Tool, registry: Running, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_bytes(PROTO)
+    for words, stdin in ((["notes.txt"], b""), (["-", "--path", "payment"], PROTO), (["notes.txt", "--path", "a.pb"], b"")):
+        done = tool("versions", "push", "payments", "v1", *words, "--create", "--json", stdin=stdin)
+        assert (done.returncode, error_of(done)["code"]) == (2, "not_proto")
+    assert registry.memory.requests == 0
+    assert tool("versions", "push", "payments", "v1", "notes.txt", "--path", "a.proto", "--create").returncode == 0
+
+
 def test_more_than_a_request_can_hold_is_said_before_anything_is_sent(tool: Tool, registry: Running, tmp_path: Path) -> None:
     lay_out(tmp_path / "protos", a=b"/" * (6 << 20), b=b"/" * (5 << 20))
     lay_out(tmp_path / "escaped", a=b"\n" * (6 << 20))
-    for folder in ("protos", "escaped"):
+    lay_out(tmp_path / "one", a=b"/" * (11 << 20))
+    for folder, advice in (("protos", "push it as several"), ("escaped", "split the file"), ("one", "split the file")):
         done = tool("versions", "push", "payments", "v1", folder, "--create", "--json")
+        assert error_of(done)["actions"][0].startswith(advice)
+        assert "SPOKE_MAX_BODY_MIB" in error_of(done)["actions"][1]
         assert (done.returncode, error_of(done)["code"]) == (2, "too_large")
         assert error_of(done)["details"] == {"limit_bytes": 10 << 20}
-    done = tool("versions", "push", "payments", "v1", "-", "--path", "x", "--json", stdin=b"/" * (11 << 20))
+    done = tool("versions", "push", "payments", "v1", "-", "--path", "x.proto", "--json", stdin=b"/" * (11 << 20))
+    assert error_of(done)["actions"][0].startswith("split the file")
     assert (done.returncode, error_of(done)["code"]) == (2, "too_large")
     assert registry.memory.requests == 0
 
@@ -312,7 +338,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_traceback(tool: Tool, registr
         cwd=tmp_path,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize(

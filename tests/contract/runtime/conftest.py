@@ -7,16 +7,23 @@ from typing import Any
 
 import pytest
 
-from tests.contract.runtime.tiny import TinyStack, free_ports, service, tiny_stack
+from spokectl.runtime.docker.engine import why_not_ready
+from tests.contract.runtime.tiny import IMAGE, TinyStack, service, tiny_stack
+from tests.ports import free_ports
 
-RUNTIMES = ["local"]
+RUNTIMES = ["local", pytest.param("docker", marks=pytest.mark.docker)]
 
 MakeStack = Callable[..., TinyStack]
 
 
 @pytest.fixture(params=RUNTIMES)
 def runtime_name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    name = str(request.param)
+    if name == "docker":
+        lacking = why_not_ready([IMAGE])
+        if lacking:
+            pytest.skip(f"{lacking}: make engine images")
+    return name
 
 
 @pytest.fixture

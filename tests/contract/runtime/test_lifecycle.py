@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from spokectl.errors import NotFound, Refused
+from spokectl.errors import NotFound, OutcomeUnknown, Refused
 from spokectl.model import RunState
 from spokectl.wait import Deadline, wait_until
 from tests.contract.runtime.conftest import MakeStack
-from tests.contract.runtime.tiny import WITHIN_S, TinyStack, free_ports, is_alive, job, service, wait_until_gone
+from tests.contract.runtime.tiny import WITHIN_S, TinyStack, is_alive, job, service, wait_until_gone
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -32,7 +33,7 @@ def test_bring_up_of_a_healthy_stack_touches_nothing(pair: TinyStack) -> None:
 
 def test_bring_up_repairs_what_was_stopped_killed_or_paused(pair: TinyStack) -> None:
     healthy = pair.ask("two")["pid"]
-    for damage in (pair.runtime.stop, pair.runtime.kill, pair.runtime.pause):
+    for damage in (pair.stop, pair.kill, pair.runtime.pause):
         damage(["one"])
         pair.up()
         pair.wait_for_answer("one")
@@ -45,7 +46,7 @@ def test_bring_up_starts_again_what_a_killed_command_was_stopping(make_stack: Ma
     stack = make_stack({"one": stubborn})
     stack.up()
     before = stack.wait_for_answer("one")["pid"]
-    stop = stack.call_elsewhere("stop(['one'])")
+    stop = stack.call_elsewhere("stop(['one'], deadline)")
     wait_until(lambda: None if stack.log("one")[-1].endswith("no") else "not asked yet", Deadline(WITHIN_S), what="stopping")
     stop.kill()
     stop.wait()
@@ -137,9 +138,36 @@ def test_tear_down_with_volumes_deletes_the_data(pair: TinyStack) -> None:
     assert not note.exists()
 
 
-def test_tear_down_stops_in_good_order_and_keeps_the_logs(pair: TinyStack) -> None:
-    pair.down()
+def test_tear_down_stops_in_good_order_and_keeps_the_logs_where_it_says_so(pair: TinyStack) -> None:
+    pair.stop(["one", "two"])
     assert any(line.endswith("stopped in good order") for line in pair.log("one"))
+    pair.down()
+    assert bool(pair.log("one")) is pair.runtime.capabilities.keeps_logs
+
+
+def test_tear_down_lets_servers_end_in_good_order_and_names_what_ran(pair: TinyStack) -> None:
+    pair.stop(["two"])
+    assert pair.down() == ["one"]
+    pair.up()
+    data = Path(pair.wait_for_answer("one")["environment"]["DATA"])
+    assert (data / "ended").read_text() == "in good order"
+
+
+def test_tear_down_ends_at_its_deadline_naming_what_runs_and_can_be_repeated(make_stack: MakeStack) -> None:
+    first, second = free_ports(2)
+    stubborn = service(first, environment={"STUBBORN": "1"}, stop_grace_period="4s")
+    stack = make_stack({"one": stubborn, "two": stubborn | {"ports": [f"127.0.0.1:{second}:8080"]}})
+    stack.up()
+    answers = stack.wait_for_answers("one", "two")
+    with pytest.raises(OutcomeUnknown) as caught:
+        stack.down(within_s=0.5)
+    assert caught.value.details["services"] == ["one", "two"]
+    assert "one, two" in caught.value.message
+    assert caught.value.actions
+    assert is_alive(answers["one"]["pid"])
+    stack.down()
+    assert not any(is_alive(answer["pid"]) for answer in answers.values())
+    assert not stack.is_listening("one")
 
 
 def test_tear_down_of_a_paused_service_ends_it(pair: TinyStack) -> None:
@@ -151,17 +179,19 @@ def test_tear_down_of_a_paused_service_ends_it(pair: TinyStack) -> None:
 
 def test_tear_down_of_a_stack_that_never_ran_does_nothing(make_stack: MakeStack) -> None:
     stack = make_stack({"one": service(free_ports(1)[0])})
-    stack.down(volumes=True)
+    assert stack.down(volumes=True) == []
     assert stack.inspect("one").state is RunState.ABSENT
 
 
 def test_starting_in_a_stack_that_does_not_run_is_not_found(make_stack: MakeStack) -> None:
     stack = make_stack({"one": service(free_ports(1)[0])})
-    for action in (stack.runtime.start, stack.runtime.pause, stack.runtime.unpause):
+    for action in (stack.start, stack.runtime.pause, stack.runtime.unpause):
         with pytest.raises(NotFound) as caught:
             action(["one"])
         assert caught.value.code == "not_running"
         assert caught.value.actions
+    with pytest.raises(NotFound):
+        stack.start([])
 
 
 def test_two_stacks_run_side_by_side(make_stack: MakeStack) -> None:
@@ -188,6 +218,7 @@ def test_bring_up_is_refused_when_ports_are_taken_and_changes_nothing(make_stack
     assert str(taken) in caught.value.message
     assert str(also_taken) in caught.value.message
     assert f"pid {os.getpid()}" in caught.value.message
-    assert any("--port-offset" in action for action in caught.value.actions)
+    # No setting moves ports that the stack file gives as numbers.
+    assert caught.value.actions == ("if another stack holds them: spokectl down --stack NAME",)
     assert stack.inspect("three").state is RunState.ABSENT
     assert not stack.is_listening("three")

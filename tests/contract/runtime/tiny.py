@@ -14,13 +14,14 @@ from typing import Any
 import yaml
 
 from spokectl.model import Inspection, RunState, Stack
-from spokectl.runtime.base import Runtime
+from spokectl.runtime.base import BuildsImages, Runtime
 from spokectl.runtime.select import runtime_for
 from spokectl.settings import StackState
 from spokectl.stackfile import load_stack
 from spokectl.wait import Deadline, wait_until
 
 WITHIN_S = 30.0
+BUILD_WITHIN_S = 120.0
 TARGET = 8080
 
 # Answers one request a line. A child shares the listening socket, as NGINX's workers do.
@@ -35,6 +36,8 @@ def stop(*_):
         say("no")
         return
     say("stopped in good order")
+    with open(os.environ["DATA"] + "/ended", "w") as file:
+        file.write("in good order")
     try:
         os.kill(child, signal.SIGKILL)
     finally:
@@ -60,8 +63,6 @@ while True:
             if word == "crash":
                 os.kill(child, signal.SIGKILL)
                 os._exit(int(rest))
-            if word == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
             if word == "say":
                 say(rest)
             if word == "write":
@@ -100,16 +101,18 @@ def job(*, environment: dict[str, str] | None = None, restart: str = "on-failure
     }
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that are free at this moment, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+IMAGE = "spoke:local"
+"""Any image with a Python would do; this one is there wherever the Docker runtime can run at all."""
+
+
+def in_containers(services: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The services with what only containers need: an image, and the entry scripts inside."""
+    made = {}
+    for name, keys in services.items():
+        entry = f"/opt/spoke/services/{keys['labels']['spokectl.kind']}/run"
+        volumes = [*keys["volumes"], "./services:/opt/spoke/services:ro"]
+        made[name] = {"image": IMAGE} | keys | {"entrypoint": [entry], "volumes": volumes}
+    return made
 
 
 @dataclass
@@ -136,7 +139,8 @@ class TinyStack:
     def stack(self) -> Stack:
         """As the stack file stands now."""
         path = self.folder / "stack.yml"
-        path.write_text(yaml.safe_dump({"services": self.services, "volumes": {"notes": {}}}))
+        services = self.services if self.runtime_name == "local" else in_containers(self.services)
+        path.write_text(yaml.safe_dump({"services": services, "volumes": {"notes": {}}}))
         return load_stack(self.name, [path], shell={}, env_file={})
 
     @property
@@ -145,19 +149,33 @@ class TinyStack:
         return runtime_for(self.runtime_name, self.stack, self.state)
 
     def up(self, *names: str) -> None:
-        self.runtime.bring_up(names or list(self.services), self.notices.append)
+        runtime, services = self.runtime, names or list(self.services)
+        if isinstance(runtime, BuildsImages) and runtime.unbuilt(services):
+            runtime.build(runtime.unbuilt(services), Deadline(BUILD_WITHIN_S), self.notices.append)
+        runtime.bring_up(services, Deadline(WITHIN_S), self.notices.append)
 
-    def down(self, *, volumes: bool = False) -> None:
-        self.runtime.tear_down(volumes=volumes, notice=self.notices.append)
+    def down(self, *, volumes: bool = False, within_s: float = WITHIN_S) -> list[str]:
+        return self.runtime.tear_down(Deadline(within_s), volumes=volumes, notice=self.notices.append)
+
+    def start(self, names: Sequence[str]) -> None:
+        self.runtime.start(names, Deadline(WITHIN_S))
+
+    def stop(self, names: Sequence[str], within_s: float = WITHIN_S) -> None:
+        self.runtime.stop(names, Deadline(within_s))
+
+    def kill(self, names: Sequence[str]) -> None:
+        self.runtime.kill(names, Deadline(WITHIN_S))
 
     def call_elsewhere(self, call: str) -> "subprocess.Popen[bytes]":
-        """Makes the call of the runtime, such as `stop(['one'])`, in a process of its own, which a test may kill."""
+        """Makes a call of the runtime, such as `stop(['one'], deadline)`, in a process of its own, which a test may kill."""
         path = self.stack.files[0]
         code = f"""
 from pathlib import Path
 from spokectl.runtime.select import runtime_for
 from spokectl.settings import StackState
 from spokectl.stackfile import load_stack
+from spokectl.wait import Deadline
+deadline = Deadline({WITHIN_S})
 stack = load_stack({self.name!r}, [Path({str(path)!r})], shell={{}}, env_file={{}})
 runtime_for({self.runtime_name!r}, stack, StackState({self.name!r}, Path({str(self.state.folder.parent)!r}))).{call}
 """
@@ -188,7 +206,17 @@ runtime_for({self.runtime_name!r}, stack, StackState({self.name!r}, Path({str(se
         if not answer:
             raise ConnectionError(f"{name} ended without an answer")
         found: dict[str, Any] = json.loads(answer)
-        return found
+        return found if self.runtime_name == "local" else self._seen_from_the_host(name, found)
+
+    def _seen_from_the_host(self, name: str, answer: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a server in a container, with its processes and its folder as the host knows them."""
+        import psutil
+
+        pid = self.inspect(name).pid
+        assert pid is not None
+        children = [process.pid for process in psutil.Process(pid).children()]
+        environment = answer["environment"] | {"DATA": f"/proc/{pid}/root/data"}
+        return answer | {"pid": pid, "child": children[0], "environment": environment}
 
     def wait_for_answer(self, name: str) -> dict[str, Any]:
         """The first answer of a server that is being started."""

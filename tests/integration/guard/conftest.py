@@ -95,6 +95,19 @@ def stopped_root(binaries: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def asynchronous_pair(binaries: Path, stopped_root: Path, root: Path) -> Iterator[Pair]:
+    """A pair like `pair` whose primary never waits for its standby."""
+    subprocess.run(["cp", "-a", f"{stopped_root}/.", str(root)], check=True)
+    pair = Pair(root, binaries, SPOKE_POSTGRES_SYNCHRONOUS="off")
+    try:
+        pair.start()
+        pair.wait_until_whole()
+        yield pair
+    finally:
+        pair.end()
+
+
+@pytest.fixture
 def pair(stopped_root: Path, fresh: Pair) -> Pair:
     """A pair of its own that runs and replicates, with one row written."""
     subprocess.run(["cp", "-a", f"{stopped_root}/.", str(fresh.root)], check=True)

@@ -6,9 +6,9 @@ import contextlib
 import importlib.util
 import json
 import os
+import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
+import psycopg
 
+from tests.direct_writers import Target, TcpSession
 from tests.integration.leftovers import will_be_ended
+from tests.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,14 +47,6 @@ def copy_binaries(target: Path) -> Path:
     shutil.copytree(package / "pginstall", target / package.name / "pginstall", symlinks=True)
     shutil.copytree(package.with_name(f"{package.name}.libs"), target / f"{package.name}.libs")
     return target / package.name / "pginstall" / "bin"
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def wait_for(what: str, probe: Callable[[], T | None], timeout_s: float = WAIT_S) -> T:
@@ -141,6 +136,13 @@ class Node:
     def postmaster_pid(self) -> int:
         return int((self.data / "postmaster.pid").read_text().splitlines()[0])
 
+    def control_state(self) -> str:
+        """What pg_controldata calls the state of the data."""
+        shown = self.run_program(str(self._binaries / "pg_controldata"), "-D", str(self.data))
+        return (
+            next(line for line in shown.splitlines() if line.startswith("Database cluster state")).partition(":")[2].strip()
+        )
+
     def kill_everything(self) -> None:
         """Kills guard and server at one stroke, as a power cut would, without a chance to react."""
         for sign in (signal.SIGSTOP, signal.SIGKILL):
@@ -213,16 +215,41 @@ class Node:
             raise RuntimeError(done.stderr.strip())
         return done.stdout.strip()
 
-    def ask_guard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_program(self, *argv: str) -> str:
+        """Runs a program as the user who runs the server, beside it."""
+        user = {"user": pwd.getpwnam("nobody").pw_uid, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run(argv, env=self.environ, cwd="/", capture_output=True, text=True, timeout=WAIT_S, **user)  # type: ignore[call-overload]
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Opens a client's connection; nothing of it gives up a commit that waits."""
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="spoke",
+            dbname="spoke",
+            password=self.environ["SPOKE_POSTGRES_PASSWORD"],
+            connect_timeout=5,
+            sslmode="disable",
+            autocommit=True,
+        )
+
+    @property
+    def target(self) -> Target:
+        return Target(self.name, lambda: TcpSession(self.connect()))
+
+    def ask_guard(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Runs `guard.py COMMAND` as an operation does, beside the guard."""
         argv = [sys.executable, str(SERVICE / "guard.py"), *arguments]
-        return subprocess.run(argv, env=self.environ, capture_output=True, text=True, timeout=WAIT_S)
+        return subprocess.run(argv, env=self.environ, capture_output=True, text=True, input=stdin, timeout=WAIT_S)
 
 
 class Pair:
     """A primary and a replica that share a cluster folder."""
 
     def __init__(self, root: Path, binaries: Path, **environ: str) -> None:
+        self.mode = "asynchronous" if environ.get("SPOKE_POSTGRES_SYNCHRONOUS") == "off" else "synchronous"
         root.mkdir(parents=True, exist_ok=True)
         root.chmod(0o755)
         first, second = free_ports(2)
@@ -232,6 +259,10 @@ class Pair:
 
     def __iter__(self) -> Iterator[Node]:
         return iter((self.primary, self.replica))
+
+    @property
+    def targets(self) -> tuple[Target, Target]:
+        return self.primary.target, self.replica.target
 
     @property
     def record_path(self) -> Path:
@@ -256,6 +287,17 @@ class Pair:
         self.primary.wait_for_state("running", "primary")
         self.replica.wait_for_state("running", "standby")
         self.replica.wait_until_streaming()
+        self.wait_for_mode(self.mode)
+
+    def wait_for_mode(self, mode: str) -> dict[str, Any]:
+        """Waits until the record says so and the primary's guard has seen it; returns the record."""
+
+        def reached() -> bool:
+            shown = [(node.status().get("replication") or {}).get("mode") for node in self if node.is_mine(node.status())]
+            return self.record()["mode"] == mode and mode in shown
+
+        wait_for(f"{mode} record", reached)
+        return self.record()
 
     def end(self) -> None:
         for node in self:

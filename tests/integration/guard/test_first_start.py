@@ -40,7 +40,7 @@ def test_both_nodes_started_at_once_become_a_replicating_pair(fresh: Pair) -> No
         1,
         1,
         "postgres-primary",
-        "asynchronous",
+        "synchronous",
     )
     assert record["system_identifier"] == fresh.replica.status()["system_identifier"]
     assert fresh.primary.sql("SELECT slot_name, active FROM pg_replication_slots") == "replica_slot|t"

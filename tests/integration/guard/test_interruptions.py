@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.guard.failovers import diverge
+from tests.integration.guard.failovers import diverge, name_replica_and_promote, waiting_commit
 from tests.integration.guard.nodes import Node, Pair, wait_for
 
 if TYPE_CHECKING:
@@ -66,14 +66,62 @@ def test_an_interrupted_rewind_ends_in_a_base_backup(pair: Pair) -> None:
     assert list(pair.primary.data.parent.glob("data.divergent-*/0000*"))
 
 
-def test_a_rewind_that_fails_ends_in_a_base_backup(pair: Pair) -> None:
-    diverge(pair)
+def rejoin_with_another_pg_rewind(pair: Pair, script: str) -> None:
     shims = pair.root / "shims"
     shims.mkdir()
-    (shims / "pg_rewind").write_text("#!/bin/sh\necho pg_rewind: error: no luck >&2\nexit 1\n")
+    (shims / "pg_rewind").write_text("#!/bin/sh\n" + script)
     (shims / "pg_rewind").chmod(0o755)
     pair.primary.environ["PATH"] = f"{shims}:{pair.primary.environ['PATH']}"
     pair.primary.start()
     pair.primary.wait_for_state("running", "standby")
     pair.primary.wait_until_streaming()
+
+
+def test_a_rewind_that_fails_ends_in_a_base_backup(pair: Pair) -> None:
+    diverge(pair)
+    rejoin_with_another_pg_rewind(pair, "echo pg_rewind: error: no luck >&2\nexit 1\n")
     assert "pg_rewind failed (exit code 1): pg_rewind: error: no luck" in pair.primary.log.read_text()
+
+
+def test_a_rewind_that_finds_nothing_to_do_ends_in_a_base_backup(pair: Pair) -> None:
+    """It was done again and again, and with each round one more folder of saved WAL replaced an older one."""
+    diverge(pair)
+    rejoin_with_another_pg_rewind(pair, "echo pg_rewind: no rewind required >&2\n")
+    assert "pg_rewind has changed nothing" in pair.primary.log.read_text()
+
+
+def test_an_old_primary_that_was_stopped_while_it_recovered_from_a_crash_is_rewound(pair: Pair) -> None:
+    # Much to replay, so that there is time for a stop in the middle of it.
+    pair.primary.sql(
+        "CREATE TABLE much AS SELECT g, md5(g::text) FROM generate_series(1, 300000) AS g; CREATE INDEX ON much (md5)"
+    )
+    pair.replica.stop()
+    with waiting_commit(pair.primary, "INSERT INTO written VALUES ('only here')"):
+        pair.primary.kill_everything()
+    pair.primary.environ["SPOKE_POSTGRES_DEGRADE_AFTER"] = "never"
+    for _ in range(5):
+        stop_while_it_starts(pair.primary)
+        if pair.primary.control_state() == "shut down in recovery":
+            break
+        pair.primary.start()
+        pair.primary.wait_for_state("running", "primary")
+        pair.primary.kill_everything()
+    assert pair.primary.control_state() == "shut down in recovery"
+    pair.replica.start()
+    pair.replica.wait_for_state("running", "standby")
+    name_replica_and_promote(pair)
+    pair.primary.start()
+    pair.primary.wait_for_state("running", "standby")
+    pair.primary.wait_until_streaming()
+    log = pair.primary.log.read_text()
+    assert "rewound to" in log
+    assert "pg_rewind has changed nothing" not in log
+    assert pair.primary.sql("SELECT word FROM written") == "first"
+
+
+def stop_while_it_starts(node: Node) -> None:
+    """Stops guard and server in good order while the server replays its WAL after a crash."""
+    node.start()
+    wait_for("a guard", lambda: node.is_mine(node.status()))
+    wait_for("a server", lambda: node.control_state() == "in crash recovery" or node.status().get("role") == "primary")
+    assert node.stop() == 0

@@ -42,9 +42,10 @@ def test_an_old_primary_that_was_stopped_cleanly_follows_without_a_rewind(pair: 
     assert pair.primary.sql("SELECT count(*) FROM pg_replication_slots") == "0"
 
 
-@pytest.mark.parametrize("mode", ["asynchronous", "synchronous"])
-def test_an_old_primary_that_has_diverged_is_rewound_and_its_wal_kept(pair: Pair, mode: str) -> None:
-    diverge(pair, mode)
+@pytest.mark.parametrize("kind", ["asynchronous_pair", "pair"])
+def test_an_old_primary_that_has_diverged_is_rewound_and_its_wal_kept(kind: str, request: pytest.FixtureRequest) -> None:
+    pair: Pair = request.getfixturevalue(kind)
+    diverge(pair, pair.mode)
     pair.primary.start()
     wait_until_swapped(pair)
     words_are(pair.primary, ["after", "first"])
@@ -65,9 +66,18 @@ def test_an_old_primary_with_unprotected_writes_refuses_until_they_are_discarded
     refused = pair.primary.ask_guard("reinit")
     assert refused.returncode == 1
     assert "--discard" in refused.stderr
+    assert not saved_wal(pair.primary)
+    told = status["divergent"]
+    assert (told["timeline"], told["kept_in"], told["epoch"]) == (1, None, pair.record()["epoch"])
+    assert told["bytes"] > 0
     done = pair.primary.ask_guard("reinit", "--discard")
     assert done.returncode == 0, done.stderr
     wait_until_swapped(pair)
+    # Discarded, but not gone.
+    kept = pair.primary.status()["divergent"]
+    assert kept == {**told, "kept_in": kept["kept_in"]}
+    assert kept["kept_in"] in [str(path.parent) for path in saved_wal(pair.primary)]
+    assert f"{told['bytes']} bytes of WAL that only this node had (timeline 1, " in pair.primary.log.read_text()
     words_are(pair.primary, ["after", "first"])
 
 
@@ -96,16 +106,17 @@ def test_a_running_primary_that_the_record_no_longer_names_stops_and_joins(pair:
 
 
 def test_a_promotion_by_hand_of_a_synchronous_copy_ends_in_one_primary(pair: Pair) -> None:
-    pair.change_record(mode="synchronous")
     pair.replica.sql("SELECT pg_promote(true, 60)", user="spoke_operator")
     wait_until_swapped(pair)
-    record = pair.record()
-    assert (record["primary"], record["epoch"], record["mode"]) == ("postgres-replica", 2, "degraded")
-    assert record["moved_from"]["primary"] == "postgres-primary"
+    record = pair.wait_for_mode("synchronous")
+    assert (record["primary"], record["epoch"]) == ("postgres-replica", 2)
+    assert (record["moved_from"]["primary"], record["moved_from"]["mode"]) == ("postgres-primary", "synchronous")
     assert record["changed_by"] == "postgres-replica"
+    assert "the record now names this node (epoch 2)" in pair.replica.log.read_text()
 
 
-def test_a_promotion_by_hand_of_an_asynchronous_copy_is_undone(pair: Pair) -> None:
+def test_a_promotion_by_hand_of_an_asynchronous_copy_is_undone(asynchronous_pair: Pair) -> None:
+    pair = asynchronous_pair
     pair.replica.sql("SELECT pg_promote(true, 60)", user="spoke_operator")
     wait_for("a rewind", lambda: "rewound to" in pair.replica.log.read_text())
     assert "acknowledged writes could be lost" in pair.replica.log.read_text()

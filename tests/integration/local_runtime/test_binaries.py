@@ -121,3 +121,19 @@ def test_a_collector_that_cannot_be_run_is_refused(tmp_path: Path) -> None:
         binaries.collector({"SPOKECTL_OTELCOL": str(tmp_path)})
     assert caught.value.code == "bad_otelcol"
     assert binaries.collector({"SPOKECTL_OTELCOL": "/bin/sh"}) == Path("/bin/sh")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_pg_ctl_of_a_service_of_root_runs_as_the_servers_user(tmp_path: Path) -> None:
+    found = binaries.find_binaries([Kind.POSTGRES], {}, cache=tmp_path / "cache")
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    binaries.install(found, bin_folder)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    environ = {"PATH": found.path(bin_folder), "SPOKE_RUN_AS": "nobody"}
+    done = subprocess.run(
+        ["pg_ctl", "status", "-D", "/nowhere"], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    # It has got as far as the folder that is not there: PostgreSQL's own refuses root before it looks at anything.
+    assert 'directory "/nowhere"' in done.stderr

@@ -11,7 +11,8 @@ from spokectl.model import HealthProbe, Kind, Service
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.local.preparation import Preparation
 from spokectl.wait import Deadline, wait_until
-from tests.contract.runtime.tiny import WITHIN_S, free_ports, service, tiny_stack
+from tests.contract.runtime.tiny import WITHIN_S, service, tiny_stack
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -42,7 +43,7 @@ def test_a_down_that_is_killed_leaves_all_data_or_none(tmp_path: Path) -> None:
             except FileNotFoundError:
                 return 0
 
-        down = stack.call_elsewhere("tear_down(volumes=True, notice=print)")
+        down = stack.call_elsewhere("tear_down(deadline, volumes=True, notice=print)")
         wait_until(lambda: None if here() < _MANY else "all there", Deadline(WITHIN_S), what="deleting", interval_s=0)
         down.kill()
         down.wait()

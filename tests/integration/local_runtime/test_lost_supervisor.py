@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from spokectl.errors import NotFound, Refused
+from spokectl.errors import NotFound, OutcomeUnknown, Refused
 from spokectl.model import RunState
-from spokectl.runtime.local import ports, processes
+from spokectl.operations.services import act
+from spokectl.runtime import ports
+from spokectl.runtime.local import processes
 from spokectl.runtime.local.places import Places
-from tests.contract.runtime.tiny import TinyStack, free_ports, is_alive, service, tiny_stack, wait_until_gone
+from spokectl.settings import StackRecord
+from tests.contract.runtime.tiny import WITHIN_S, TinyStack, is_alive, service, tiny_stack, wait_until_gone
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
@@ -48,8 +53,33 @@ def test_servers_of_a_lost_supervisor_are_seen_and_said_to_be_orphans(pair: Tiny
     assert (seen.state, seen.pid) == (RunState.RUNNING, pid)
     assert "supervisor is gone" in seen.detail
     assert pair.inspect("two").state is RunState.PAUSED
-    with pytest.raises(NotFound):
-        pair.runtime.start(["one"])
+    with pytest.raises(Refused) as caught:
+        pair.start(["one"])
+    assert caught.value.code == "no_supervisor"
+    assert all(name in caught.value.message for name in ("one", "two"))
+    assert caught.value.actions[0].startswith("spokectl up --stack tiny")
+
+
+def test_a_command_runs_in_an_orphan_and_what_does_not_run_is_named(pair: TinyStack) -> None:
+    kill_supervisor(pair)
+    pair.kill(["two"])
+    invocation = pair.runtime.invocation("one", ["sh", "-c", 'echo "$TINY_PORT"'])
+    done = subprocess.run(invocation.argv, env=invocation.environment, capture_output=True, text=True, timeout=WITHIN_S)
+    assert done.stdout.strip() == str(pair.port("one"))
+    with pytest.raises(NotFound, match="not running: two, and the stack's supervisor is gone") as caught:
+        pair.runtime.invocation("two", ["true"])
+    assert caught.value.actions == ("spokectl up --stack tiny",)
+
+
+def test_a_restart_that_could_not_start_again_stops_nothing(pair: TinyStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOKECTL_STATE_DIR", str(pair.state.folder.parent))
+    pair.state.write_record(StackRecord("local", str(pair.stack.files[0]), ""))
+    pid = pair.ask("one")["pid"]
+    kill_supervisor(pair)
+    with pytest.raises(Refused) as caught:
+        act("tiny", None, "restart", ["one"], WITHIN_S, lambda *_: None)
+    assert caught.value.code == "no_supervisor"
+    assert pair.ask("one")["pid"] == pid
 
 
 def test_bring_up_takes_over_what_a_lost_supervisor_left_behind(pair: TinyStack) -> None:
@@ -63,6 +93,7 @@ def test_bring_up_takes_over_what_a_lost_supervisor_left_behind(pair: TinyStack)
         assert not is_alive(before[name]["pid"])
         assert not is_alive(before[name]["child"])
     assert sum(line.endswith("stopped in good order") for line in pair.log("one", "two")) == 2
+    assert any("supervisor was gone" in notice and "started again" in notice for notice in pair.notices)
     pair.tell("one", "crash 1")
     wait_until_gone(after["one"]["pid"])
     pair.wait_for_answer("one")
@@ -101,11 +132,28 @@ def test_servers_go_on_and_keep_their_logs_without_a_supervisor(pair: TinyStack)
 def test_stop_and_kill_reach_orphans(pair: TinyStack) -> None:
     answers = pair.wait_for_answers("one", "two")
     kill_supervisor(pair)
-    pair.runtime.stop(["one"])
-    pair.runtime.kill(["two"])
+    pair.stop(["one"])
+    pair.kill(["two"])
     for answer in answers.values():
         assert not is_alive(answer["pid"])
         assert not is_alive(answer["child"])
+
+
+def test_a_deadline_ends_the_wait_for_orphans_and_kills_none(tmp_path: Path) -> None:
+    stubborn = service(free_ports(1)[0], environment={"STUBBORN": "1"}, stop_grace_period="2s")
+    with tiny_stack("local", tmp_path, {"one": stubborn}) as stack:
+        stack.up()
+        pid = stack.wait_for_answer("one")["pid"]
+        kill_supervisor(stack)
+        with pytest.raises(OutcomeUnknown) as stopping:
+            stack.stop(["one"], within_s=0.3)
+        with pytest.raises(OutcomeUnknown) as tearing_down:
+            stack.down(within_s=0.3)
+        for error in (stopping.value, tearing_down.value):
+            assert error.details["services"] == ["one"]
+        assert is_alive(pid)
+        stack.stop(["one"])
+        assert not is_alive(pid)
 
 
 def test_tear_down_finds_the_servers_of_a_lost_supervisor(pair: TinyStack) -> None:
@@ -197,4 +245,4 @@ def test_a_connection_that_still_closes_does_not_take_a_port(tmp_path: Path) -> 
             client.recv(1)
     with tiny_stack("local", tmp_path, {"one": service(port)}) as stack:
         wanted = [ports.Wanted("one", stack.stack.services["one"].ports[0])]
-        ports.require_free(wanted, (), stack="tiny")
+        ports.require_free(wanted, set, stack=stack.stack)

@@ -11,7 +11,7 @@ import pytest
 from spokectl.model import Kind
 from spokectl.runtime.local import binaries
 from spokectl.wait import Deadline, wait_until
-from tests.contract.runtime.tiny import free_ports
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -25,12 +25,13 @@ class Redis:
         self.port = port
         self.sentinel_port = sentinel_port
 
-    def cli(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def cli(self, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.bin_folder / "redis-cli"), *words],
             env={"PATH": self.path} | environment,
             capture_output=True,
             text=True,
+            input=stdin,
             timeout=30,
         )
 
@@ -117,6 +118,16 @@ def test_the_port_of_the_own_service_is_the_default(redis: Redis) -> None:
     assert redis.cli("PING", SPOKE_SENTINEL_PORT=str(redis.sentinel_port)).stdout == "PONG\n"
 
 
+def test_without_a_command_each_line_of_its_input_is_one(redis: Redis) -> None:
+    lines = "SET said 'two words'\n\nNONSENSE\nGET said\nDEL said\nGET 'torn\nquit\nPING\n"
+    done = redis.cli("-p", str(redis.port), stdin=lines, REDISCLI_AUTH="hush")
+    answers = done.stdout.splitlines()
+    assert (done.returncode, answers[0], answers[2:]) == (0, "OK", ["two words", "1"])
+    assert answers[1].startswith("ERR unknown command")
+    assert done.stderr == "Invalid argument(s): No closing quotation\n"
+    assert redis.cli("-p", str(redis.port), stdin="PING", REDISCLI_AUTH="hush").stdout == "PONG\n"
+
+
 def test_nobody_at_the_port_is_a_failure(redis: Redis) -> None:
     alone = redis.cli("-p", str(free_ports(1)[0]), "PING")
     assert alone.returncode == 1
@@ -135,7 +146,7 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_time_asked_for(redi
     assert time.monotonic() - started < 20
 
 
-@pytest.mark.parametrize("words", [(), ("--bogus", "PING"), ("-p",), ("-p", "x", "PING")])
+@pytest.mark.parametrize("words", [("--bogus", "PING"), ("-p",), ("-p", "x", "PING")])
 def test_bad_usage_is_said(redis: Redis, words: tuple[str, ...]) -> None:
     done = redis.cli(*words)
     assert done.returncode == 2

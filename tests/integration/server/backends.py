@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import redis
 from botocore.config import Config
 
 from tests.integration.leftovers import will_be_ended, will_be_removed
+from tests.ports import free_ports
 
 HOST = "127.0.0.1"
 DEADLINE_S = 60.0
@@ -42,13 +42,6 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float = DEAD
             last = repr(error)
         time.sleep(0.02)
     raise AssertionError(f"waited {timeout_s:g} s for {what}: {last}")
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:
@@ -105,7 +98,7 @@ class PostgresNode(Process):
         super().__init__(folder, name)
         self.binaries = binaries
         self.data = folder / f"{name}-data"
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.user = "nobody" if os.geteuid() == 0 else None
 
     def run(self, tool: str, *arguments: str) -> None:
@@ -169,7 +162,7 @@ class RedisNode(Process):
 
     def __init__(self, folder: Path, name: str = "redis") -> None:
         super().__init__(folder, name)
-        self.port = free_port()
+        self.port = free_ports(1)[0]
 
     def start(self, *lines: str) -> None:
         """Starts the server and waits until it answers."""
@@ -205,7 +198,7 @@ class ObjectStore(Process):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "s3")
-        self.port = free_port()
+        self.port = free_ports(1)[0]
 
     @property
     def endpoint(self) -> str:
@@ -247,7 +240,7 @@ class Spoke(Process):
 
     def __init__(self, folder: Path, name: str, environment: Mapping[str, str]) -> None:
         super().__init__(folder, name)
-        self.port, self.health_port = free_port(), free_port()
+        self.port, self.health_port = free_ports(1)[0], free_ports(1)[0]
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("SPOKE_")},
             "SPOKE_HOST": HOST,

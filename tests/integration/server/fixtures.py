@@ -17,10 +17,10 @@ from tests.integration.server.backends import (
     RedisNode,
     Spoke,
     folder,
-    free_port,
     postgres_binaries,
     spoke_environment,
 )
+from tests.ports import free_ports
 
 PROTO = 'syntax = "proto3";\npackage shop.v1;\nmessage Order { string id = 1; }\n'
 _numbers = itertools.count(1)
@@ -119,8 +119,8 @@ def push(api: httpx.Client) -> Push:
 @pytest.fixture
 def pair(stack: Stack) -> Iterator[tuple[PostgresNode, PostgresNode, Spoke]]:
     """A primary with its standby, and a Spoke that keeps nothing in memory."""
-    primary = PostgresNode(stack.folder, stack.binaries, f"primary-{free_port()}")
-    standby = PostgresNode(stack.folder, stack.binaries, f"standby-{free_port()}")
+    primary = PostgresNode(stack.folder, stack.binaries, f"primary-{free_ports(1)[0]}")
+    standby = PostgresNode(stack.folder, stack.binaries, f"standby-{free_ports(1)[0]}")
     primary.initialise()
     primary.start()
     standby.clone(primary)

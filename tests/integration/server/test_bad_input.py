@@ -72,9 +72,11 @@ def files(*paths: str) -> list[dict[str, str]]:
         ({"version": "-1", "files": files("a.proto")}, "invalid_version"),
         ({"version": "١.٢", "files": files("a.proto")}, "invalid_version"),
         ({"version": 1, "files": files("a.proto")}, "invalid_field"),
+        ({"version": "v1", "files": files("a.proto"), "module_name": "another"}, "module_mismatch"),
+        ({"version": "v1", "files": files("a.proto"), "module_name": 1}, "invalid_field"),
         ({"version": "v1", "files": []}, "no_files"),
         ({"version": "v1"}, "no_files"),
-        ({"version": "v1", "files": files(*map(str, range(10_001)))}, "too_many_files"),
+        ({"version": "v1", "files": files(*map(str, range(1_001)))}, "too_many_files"),
         ({"version": "v1", "files": {}}, "invalid_field"),
         ({"version": "v1", "files": ["a"]}, "invalid_field"),
         ({"version": "v1", "files": [{"path": "a.proto", "content": 7}]}, "invalid_field"),
@@ -102,6 +104,18 @@ def test_a_bad_version_is_refused_with_its_code(
     answer = api.post(f"/modules/{module}/versions", json=fields)
     assert (answer.status_code, answer.json()["code"]) == (400, code)
     assert api.get(f"/modules/{module}/versions").json() == []
+
+
+def test_a_version_may_name_its_module_or_leave_that_to_the_address(api: httpx.Client, module: str) -> None:
+    for version, names in (
+        ("v1", {}),
+        ("v2", {"module_name": ""}),
+        ("v3", {"module_name": None}),
+        ("v4", {"module_name": module}),
+    ):
+        fields = {"version": version, "files": files("a.proto")} | names
+        answer = api.post(f"/modules/{module}/versions", json=fields)
+        assert (answer.status_code, answer.json()["module_name"]) == (201, module)
 
 
 def test_a_path_that_looks_like_an_option_is_only_a_path(api: httpx.Client, module: str) -> None:

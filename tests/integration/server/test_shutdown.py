@@ -9,9 +9,10 @@ import time
 import httpx
 import pytest
 
-from tests.integration.server.backends import Spoke, free_port, wait_for
+from tests.integration.server.backends import Spoke, wait_for
 from tests.integration.server.fixtures import PROTO, Stack
 from tests.integration.server.load import load
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 
@@ -69,7 +70,7 @@ def test_a_request_under_way_is_answered_before_the_end(stack: Stack, module: st
 
 
 def test_a_collector_that_is_not_there_does_not_delay_the_end(stack: Stack, module: str) -> None:
-    silent = {"SPOKE_OTEL_ENABLED": "true", "SPOKE_OTEL_ENDPOINT": f"127.0.0.1:{free_port()}"}
+    silent = {"SPOKE_OTEL_ENABLED": "true", "SPOKE_OTEL_ENDPOINT": f"127.0.0.1:{free_ports(1)[0]}"}
     spoke = stack.spoke(SPOKE_DRAIN_DELAY="0", SPOKE_OTEL_TRACE_RATIO="1", **silent).start()
     for _ in range(20):
         httpx.get(f"{spoke.url}/modules/{module}", timeout=30)

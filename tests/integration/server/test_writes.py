@@ -8,9 +8,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psycopg
 import pytest
 
-from tests.integration.server.backends import Spoke, wait_for
+from spoke_server.storage.migrate import migrations
+from tests.integration.server.backends import HOST, PASSWORD, Spoke, wait_for
 from tests.integration.server.fixtures import PROTO, Push, Stack
 
 pytestmark = pytest.mark.integration
@@ -23,8 +25,11 @@ def code(response: httpx.Response) -> tuple[int, str]:
 
 
 def test_instances_that_start_together_migrate_once(stack: Stack, three_spokes: list[Spoke]) -> None:
-    assert stack.postgres.sql("SELECT number, count(*) FROM schema_migrations GROUP BY number") == [(1, 1)]
+    assert stack.postgres.sql("SELECT number, count(*) FROM schema_migrations GROUP BY number ORDER BY number") == [
+        (number, 1) for number, _, _ in migrations()
+    ]
     assert sum("applied migration" in spoke.log for spoke in three_spokes) == 1
+    assert sum(spoke.log.count("applied migration") for spoke in three_spokes) == len(migrations())
 
 
 def test_a_module_can_be_created_again_with_the_same_description_only(api: httpx.Client, module: str) -> None:
@@ -191,8 +196,17 @@ def test_a_delete_shows_everywhere_within_a_second(
         # The other instances are asked all the time, so their copy in memory stays fresh until the very delete.
         assert clients[0].delete(addresses[0]).status_code == 204
         deleted_s = time.monotonic()
-        wait_for(lambda: all(c.get(a).status_code == 404 for c, a in zip(clients, addresses, strict=True)), "404 everywhere")
-        assert time.monotonic() - deleted_s < 1.0
+        asked_s = {200: deleted_s}  # when the last request began that had this answer
+
+        def is_gone(client: httpx.Client, address: str) -> bool:
+            began_s = time.monotonic()
+            code = client.get(address).status_code
+            asked_s[code] = began_s
+            return code == 404
+
+        wait_for(lambda: all(is_gone(c, a) for c, a in zip(clients, addresses, strict=True)), "404 everywhere")
+        # However long an answer takes on its way: to whoever asks a second later the version is gone.
+        assert asked_s[200] - deleted_s < 1.0
     finally:
         stack.redis.send(signal.SIGCONT)
         for client in clients:
@@ -228,7 +242,98 @@ def test_a_delete_and_a_push_that_depends_on_it_cannot_both_win(three_spokes: li
         with ThreadPoolExecutor(2) as threads:
             pushed = threads.submit(httpx.post, url.format(three_spokes[0].url), json=body, timeout=60)
             deleted = threads.submit(httpx.delete, f"{url.format(three_spokes[1].url)}/{version}", timeout=60)
-        assert pushed.result().status_code == 201
         gone = httpx.get(f"{url.format(three_spokes[0].url)}/{version}").status_code == 404
-        # Deleted first and then depended on is allowed: a dependency need not be in the registry.
-        assert deleted.result().status_code == (204 if gone else 409)
+        if gone:
+            assert deleted.result().status_code == 204
+            assert code(pushed.result()) == (409, "dependency_not_found")
+        else:
+            assert code(deleted.result()) == (409, "version_in_use")
+            assert pushed.result().status_code == 201
+
+
+def test_a_push_waits_for_a_delete_of_its_dependency_that_is_under_way(
+    stack: Stack, api: httpx.Client, module: str, push: Push
+) -> None:
+    user = f"{module}.user"
+    api.post("/modules", json={"name": user})
+    push(module, "v1.0.0")
+    ids = "SELECT v.id FROM versions v JOIN modules m ON m.id = v.module_id WHERE m.name = %s"
+    ((version_id,),) = stack.postgres.sql(ids, module)
+    address = f"host={HOST} port={stack.postgres.port} user=spoke password={PASSWORD} dbname=postgres"
+    with psycopg.connect(address) as connection, ThreadPoolExecutor(1) as threads:
+        # What a delete does up to its COMMIT.
+        connection.execute("SELECT 1 FROM versions WHERE id = %s FOR UPDATE", (version_id,))
+        connection.execute("UPDATE versions SET deleted_at = now() WHERE id = %s", (version_id,))
+        pushed = threads.submit(push, user, "v1.0.0", dependencies=[f"{module}@v1.0.0"])
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_for(lambda: stack.postgres.sql(waiting) == [(1,)], "the push to wait for the delete")
+        connection.commit()
+        assert code(pushed.result()) == (409, "dependency_not_found")
+
+
+def test_a_dependency_that_is_not_there_or_hidden_is_named(api: httpx.Client, module: str, push: Push) -> None:
+    user = f"{module}.user"
+    api.post("/modules", json={"name": user})
+    push(module, "v1.0.0")
+    needs = [f"{module}@v1.0.0", f"{module}@v9.0.0", "never-there@v1.0.0"]
+    refused = push(user, "v1.0.0", dependencies=needs)
+    assert code(refused) == (409, "dependency_not_found")
+    assert refused.json()["error"] == f"dependency not found: {module}@v9.0.0, never-there@v1.0.0; push it first"
+    many = push(user, "v1.0.0", dependencies=[f"{module}@v9.{number}.0" for number in range(12)])
+    assert "v9.9.0 and 2 more" in many.json()["error"]
+    for address in (f"/modules/{module}/versions/v1.0.0", f"/modules/{module}"):
+        assert api.delete(address).status_code == 204
+        assert code(push(user, "v1.0.0", dependencies=needs[:1])) == (409, "dependency_not_found")
+        api.post("/modules", json={"name": module, "description": "d"})
+        assert push(module, "v1.0.0").status_code == 201
+    assert push(user, "v1.0.0", dependencies=needs[:1]).status_code == 201
+
+
+def test_a_hidden_version_does_not_come_back_without_its_dependency(api: httpx.Client, module: str, push: Push) -> None:
+    push(module, "v1.0.0")
+    needs = [f"{module}@v1.0.0"]
+    assert push(module, "v2.0.0", dependencies=needs).status_code == 201
+    for version in ("v2.0.0", "v1.0.0"):
+        assert api.delete(f"/modules/{module}/versions/{version}").status_code == 204
+    assert code(push(module, "v2.0.0", dependencies=needs)) == (409, "dependency_not_found")
+    assert push(module, "v1.0.0").status_code == 201
+    assert push(module, "v2.0.0", dependencies=needs).status_code == 201
+
+
+def test_a_hidden_module_does_not_come_back_without_what_its_versions_need(
+    api: httpx.Client, module: str, push: Push
+) -> None:
+    """It came back, and its versions named a dependency that answered 404."""
+    user = {"name": f"{module}.user"}
+    api.post("/modules", json=user)
+    push(module, "v1.0.0")
+    push(user["name"], "v1.0.0", dependencies=[f"{module}@v1.0.0"])
+    assert api.delete(f"/modules/{user['name']}").status_code == 204
+    assert api.delete(f"/modules/{module}/versions/v1.0.0").status_code == 204
+    for refused in (api.post("/modules", json=user), api.put(f"/modules/{user['name']}", json={})):
+        assert code(refused) == (409, "dependency_not_found")
+        assert f"{module}@v1.0.0" in refused.json()["error"]
+    assert api.get(f"/modules/{user['name']}").status_code == 404
+    assert push(module, "v1.0.0").status_code == 201
+    assert api.post("/modules", json=user).status_code == 201
+    assert api.get(f"/modules/{user['name']}/versions/v1.0.0").status_code == 200
+    # What it needs may be gone for good; then the version that needs it can go too, hidden as it is.
+    assert api.delete(f"/modules/{user['name']}").status_code == 204
+    assert api.delete(f"/modules/{module}/versions/v1.0.0", params={"permanent": "true"}).status_code == 204
+    assert code(api.post("/modules", json=user)) == (409, "dependency_not_found")
+    assert api.delete(f"/modules/{user['name']}/versions/v1.0.0").status_code == 204
+    assert api.post("/modules", json=user).status_code == 201
+
+
+def test_in_a_hidden_module_what_its_own_versions_need_is_kept(api: httpx.Client, module: str, push: Push) -> None:
+    push(module, "v1.0.0")
+    push(module, "v2.0.0", dependencies=[f"{module}@v1.0.0"])
+    assert api.delete(f"/modules/{module}").status_code == 204
+    assert code(api.delete(f"/modules/{module}/versions/v1.0.0")) == (409, "version_in_use")
+    assert api.post("/modules", json={"name": module, "description": "d"}).status_code == 201
+    assert len(api.get(f"/modules/{module}/versions").json()) == 2
+
+
+def test_a_version_cannot_need_itself(module: str, push: Push) -> None:
+    refused = push(module, "v1.0.0", dependencies=[f"{module}@v1.0.0"])
+    assert code(refused) == (400, "invalid_dependency")

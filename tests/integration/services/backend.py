@@ -34,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             "instance": self.name,
             "path": self.path,
             "port": self.connection.getsockname()[1],
+            "from_port": self.client_address[1],
             "method": self.command,
             "body_bytes": len(body),
             "headers": {key.lower(): value for key, value in self.headers.items()},

@@ -23,8 +23,9 @@ import httpx
 import pytest
 
 from tests.integration.leftovers import will_be_ended
+from tests.ports import free_ports
 
-from .running import Service, free_ports, freeze, wait_until
+from .running import Service, freeze, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -167,6 +168,14 @@ def test_requests_go_to_every_instance_and_health_to_the_health_ports(cluster: C
     told = [cluster.get(path) for path in ("/health", "/health/ready", "/health/live") * 3]
     assert {one["port"] for one in told} == set(cluster.health.values())
     assert [one["path"] for one in told[:3]] == ["/health", "/health/ready", "/health/live"]
+
+
+def test_connections_to_the_instances_are_kept_and_used_again(cluster: Cluster) -> None:
+    cluster.start()
+    told = [cluster.get() for _ in range(60)]
+    connections = {(each["instance"], each["from_port"]) for each in told}
+    # Each of the two workers keeps its own.
+    assert len(connections) <= 2 * len(NAMES)
 
 
 def test_headers_are_the_load_balancers_own_and_the_path_is_the_clients(cluster: Cluster) -> None:

@@ -8,15 +8,18 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.integration.leftovers import will_be_ended
+from tests.ports import free_ports
 
-from .running import Service, free_ports, freeze, wait_until
+from .running import Service, freeze, wait_until
 
 pytestmark = [
     pytest.mark.integration,
@@ -109,6 +112,14 @@ class Network:
         except httpx.TransportError as error:
             raise ConnectionError(str(error)) from error
 
+    def in_flight(self) -> int:
+        """How many requests have come in and are not answered yet; the one that asks is not counted."""
+        return int(self.ask("/nginx_status").text.split("Writing: ")[1].split()[0]) - 1
+
+    def await_error(self, line: str) -> None:
+        errors = self.nginx.folder / "log" / "error.log"
+        wait_until(lambda: line in errors.read_text(), f"the error log has {line}")
+
     def close(self) -> None:
         self.client.close()
         self.nginx.stop(signal.SIGKILL)
@@ -156,6 +167,34 @@ def test_a_frozen_instance_is_named_in_the_error_log_although_nginx_knows_only_i
     wait_until(lambda: network.answering() == {"spoke-1", "spoke-2"}, "both are used")
     freeze(network.backends["spoke-1"])
     assert network.answering() == {"spoke-2"}
+    wait_until(lambda: network.ask("/health/ready").elapsed.total_seconds() > 1, "its health port is tried as well")
     network.backends["spoke-1"].send_signal(signal.SIGCONT)
+    for port in (network.api_port, network.health_port):
+        # NGINX writes the line after it has sent the answer.
+        network.await_error(f'instance "spoke-1, spoke-2" answered "504, 200" at "127.0.0.11:{port}')
+
+
+def test_a_name_that_goes_while_a_request_waits_for_its_instance_costs_no_request(network: Network) -> None:
+    """NGINX gives up a try's successors when the name server's answer has changed meanwhile ("no live upstreams")."""
+    network.start_backend("spoke-2", "127.0.0.12")
+    del network.names.addresses["spoke-2"]
+    network.start_backend("spoke-1", "127.0.0.11")
+    network.nginx.start()
+    wait_until(lambda: network.answering() == {"spoke-1"}, "spoke-1 is found")
+    freeze(network.backends["spoke-1"])
+    with ThreadPoolExecutor(1) as client:
+        waiting = client.submit(network.client.post, "/", content=b"body")
+        wait_until(lambda: network.in_flight() == 1, "the request waits for the frozen instance")
+        moved_at_s = time.time()
+        network.names.addresses = {"spoke-2": "127.0.0.12"}
+        answer = waiting.result()
+    network.names.addresses["spoke-1"] = "127.0.0.11"
+    network.backends["spoke-1"].send_signal(signal.SIGCONT)
+    assert answer.status_code == 200
+    assert answer.headers["X-Spoke-Instance"] == "spoke-2"
+    assert answer.json()["body_bytes"] == 4
+    assert float(answer.json()["headers"]["x-spoke-received"]) < moved_at_s + 1, (
+        "the time of arrival is that of the first try"
+    )
     errors = (network.nginx.folder / "log" / "error.log").read_text()
-    assert 'instance "spoke-1, spoke-2" answered "504, 200"' in errors
+    assert "no live upstreams" in errors, "the case that this test is about did not come up"

@@ -13,7 +13,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from .running import Service, free_ports, wait_until
+from tests.ports import free_ports
+
+from .running import Service, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -7,7 +7,14 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from pgguard.configuration import command_line, conninfo, role_statements, write_configuration, write_passfile
+from pgguard.configuration import (
+    command_line,
+    conninfo,
+    refuse_reserved,
+    role_statements,
+    write_configuration,
+    write_passfile,
+)
 from pgguard.settings import Settings, SettingsError, from_environment
 
 if TYPE_CHECKING:
@@ -44,7 +51,7 @@ def settings(folder: Path, **changes: str) -> Settings:
 
 def written(folder: Path, major_version: int = 18, *extra: str, **changes: str) -> str:
     (folder / "postgresql.conf").write_text("port = 1\n")
-    write_configuration(settings(folder, **changes), folder, major_version, extra)
+    write_configuration(settings(folder, **changes), folder, major_version, extra, waits=True)
     return (folder / "spoke.conf").read_text()
 
 
@@ -64,6 +71,11 @@ def test_a_missing_variable_is_named(tmp_path: Path, name: str) -> None:
         ("SPOKE_POSTGRES_PEER", "postgres-replica"),
         ("SPOKE_POSTGRES_SLOT", "Replica-Slot"),
         ("SPOKE_POSTGRES_PASSWORD", "two\nlines"),
+        ("SPOKE_POSTGRES_SYNCHRONOUS", "perhaps"),
+        ("SPOKE_POSTGRES_DEGRADE_AFTER", "soon"),
+        ("SPOKE_POSTGRES_DEGRADE_AFTER", "1s"),
+        ("SPOKE_POSTGRES_DEGRADE_AFTER", "-5s"),
+        ("SPOKE_POSTGRES_DEGRADE_AFTER", "5 parsecs"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
@@ -104,8 +116,8 @@ def test_the_passfile_escapes_its_separators(tmp_path: Path) -> None:
 def test_the_included_file_is_named_once_however_often_it_is_written(tmp_path: Path) -> None:
     written(tmp_path)
     found = settings(tmp_path)
-    write_configuration(found, tmp_path, 18, [])
-    write_configuration(found, tmp_path, 18, [])
+    write_configuration(found, tmp_path, 18, [], waits=True)
+    write_configuration(found, tmp_path, 18, [], waits=True)
     assert (tmp_path / "postgresql.conf").read_text() == "port = 1\ninclude_if_exists = 'spoke.conf'\n"
 
 
@@ -136,3 +148,32 @@ def test_statements_quote_names_and_passwords(tmp_path: Path) -> None:
     text = role_statements(settings(tmp_path, SPOKE_POSTGRES_USER='we"ird', SPOKE_POSTGRES_PASSWORD="it's"))
     assert "CREATE ROLE \"we\"\"ird\" LOGIN PASSWORD 'it''s' IN ROLE pg_monitor;\n\n" in text
     assert "SUPERUSER" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("", 5.0), ("5s", 5.0), ("7", 7.0), ("2500ms", 2.5), ("2m", 120.0), ("1min", 60.0), ("1h", 3600.0), ("never", None)],
+)
+def test_when_a_standby_is_given_up_is_a_time_or_never(tmp_path: Path, value: str, seconds: float | None) -> None:
+    assert settings(tmp_path, SPOKE_POSTGRES_DEGRADE_AFTER=value).degrade_after_s == seconds
+
+
+@pytest.mark.parametrize(("value", "on"), [("", True), ("on", True), ("OFF", False), ("no", False), ("1", True)])
+def test_replication_is_synchronous_unless_it_is_switched_off(tmp_path: Path, value: str, on: bool) -> None:
+    assert settings(tmp_path, SPOKE_POSTGRES_SYNCHRONOUS=value).synchronous is on
+
+
+def test_whether_commits_wait_stands_in_the_file_that_each_start_writes_anew(tmp_path: Path) -> None:
+    assert "synchronous_standby_names = 'ANY 1 (spoke_standby)'\n" in written(tmp_path)
+    write_configuration(settings(tmp_path), tmp_path, 18, [], waits=False)
+    assert "synchronous_standby_names = ''\n" in (tmp_path / "spoke.conf").read_text()
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [("-c", "synchronous_standby_names=*"), ("-csynchronous_standby_names=",), ("--synchronous-standby-names=a",)],
+)
+def test_an_argument_may_not_say_for_whom_commits_wait(extra: tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError, match="SPOKE_POSTGRES_SYNCHRONOUS"):
+        refuse_reserved(extra)
+    refuse_reserved(["-c", "work_mem=8MB"])

@@ -21,7 +21,7 @@ from pgguard.record import ASYNCHRONOUS, DEGRADED, MODES, SYNCHRONOUS, Move, Rec
 
 ME, PEER = "postgres-primary", "postgres-replica"
 OURS, THEIRS = "7000000000000000001", "7999999999999999999"
-LOST = Divergence(fork_lsn=0x3000000, last_lsn=0x3000400)
+LOST = Divergence(fork_lsn=0x3000000, last_lsn=0x3000400, timeline=1)
 DATA = DataFacts(present=True, system_identifier=OURS, major_version=18)
 READY_PEER = PeerFacts(has_data=True, is_primary=True, system_identifier=OURS)
 
@@ -153,6 +153,16 @@ START_TABLE = {
         Action.REFUSE,
         "diverged-unprotected",
     ),
+    "diverged, degraded, by a promotion that was refused": (
+        facts(
+            record=record(PEER, DEGRADED),
+            data=DATA,
+            peer=READY_PEER._replace(divergence=LOST),
+            nothing_acknowledged=True,
+        ),
+        Action.REWIND,
+        "diverged",
+    ),
     "diverged, degraded, the operator discards it": (
         facts(record=record(PEER, DEGRADED), data=DATA, peer=READY_PEER._replace(divergence=LOST), may_discard=True),
         Action.BASE_BACKUP,
@@ -163,6 +173,47 @@ START_TABLE = {
         Action.BASE_BACKUP,
         "",
     ),
+    "another major version that the operator discards": (
+        facts(record=record(PEER), data=DATA._replace(major_version=17), peer=READY_PEER, may_discard=True),
+        Action.BASE_BACKUP,
+        "",
+    ),
+    "the primary's own data is not the operator's to discard": (
+        facts(record=record(), data=DATA._replace(major_version=17), may_discard=True, told_to_copy=True),
+        Action.REFUSE,
+        "other-version",
+    ),
+    "nothing lost, the operator asks for a copy": (
+        facts(record=record(PEER), data=DATA._replace(standby_signal=True), peer=READY_PEER, told_to_copy=True),
+        Action.BASE_BACKUP,
+        "",
+    ),
+    "the operator asks for a copy, but the peer is not ready": (
+        facts(record=record(PEER), data=DATA._replace(standby_signal=True), told_to_copy=True),
+        Action.START_STANDBY,
+        "",
+    ),
+    "the peer has dropped WAL that is needed here": (
+        facts(record=record(PEER), data=DATA._replace(standby_signal=True), peer=READY_PEER, left_behind=True),
+        Action.BASE_BACKUP,
+        "",
+    ),
+    "left behind, but with writes of its own": (
+        facts(record=record(PEER, DEGRADED), data=DATA, peer=READY_PEER._replace(divergence=LOST), left_behind=True),
+        Action.REFUSE,
+        "diverged-unprotected",
+    ),
+    "diverged, protected, the operator asks for a copy": (
+        facts(record=record(PEER), data=DATA, peer=READY_PEER._replace(divergence=LOST), told_to_copy=True),
+        Action.REWIND,
+        "diverged",
+    ),
+    "diverged, degraded, the operator asks for a copy only": (
+        facts(record=record(PEER, DEGRADED), data=DATA, peer=READY_PEER._replace(divergence=LOST), told_to_copy=True),
+        Action.REFUSE,
+        "diverged-unprotected",
+    ),
+    "a primary is asked for a copy": (facts(record=record(), data=DATA, told_to_copy=True), Action.START_PRIMARY, ""),
     "interrupted rewind": (
         facts(record=record(PEER), data=DATA._replace(half_rewound=True), peer=READY_PEER),
         Action.BASE_BACKUP,
@@ -211,6 +262,11 @@ RUNNING_TABLE = {
         Action.STOP,
         "diverged",
     ),
+    "standby that needs WAL which the primary has dropped": (
+        running(record=record(PEER), in_recovery=True, started_as_standby=True, left_behind=True),
+        Action.STOP,
+        "left-behind",
+    ),
     "standby, record names me": (running(in_recovery=True, started_as_standby=True), Action.KEEP, "move-unfinished"),
     "standby, record names me, told to rejoin": (
         running(in_recovery=True, started_as_standby=True, told_to_rejoin=True),
@@ -218,7 +274,7 @@ RUNNING_TABLE = {
         "",
     ),
     "the record cannot be read": (running(record_error="damaged"), Action.KEEP, "record-unreadable"),
-    "the record is gone": (running(record=None), Action.KEEP, "record-unreadable"),
+    "the record is gone": (running(record=None), Action.KEEP, "record-missing"),
     "the record is another cluster's": (running(record=record(system_identifier=THEIRS)), Action.STOP, "foreign-data"),
 }
 
@@ -250,6 +306,19 @@ def test_a_refusal_for_unprotected_writes_says_how_much_would_be_lost() -> None:
     assert decision.command == f"spokectl postgres reinit {ME} --discard"
 
 
+@pytest.mark.parametrize(("in_recovery", "primary"), [(False, ME), (None, ME), (True, PEER)])
+def test_a_record_that_is_gone_is_to_be_written_for_the_node_that_is_primary(in_recovery: bool | None, primary: str) -> None:
+    decision = decide_running(running(record=None, in_recovery=in_recovery))
+    assert decision.command == f"spokectl postgres adopt {primary}"
+
+
+def test_data_that_is_gone_but_for_what_it_replaced_is_refused_with_the_name_of_that() -> None:
+    decision = decide_start(facts(record=record(), data=DataFacts(set_aside=True)))
+    assert (decision.action, decision.code) == (Action.REFUSE, "primary-data-gone")
+    assert "data.old" in decision.message
+    assert "data.old" not in decide_start(facts(record=record())).message
+
+
 RECORDS = [
     None,
     *(
@@ -265,6 +334,7 @@ RECORDS = [
 DATA_FACTS = [
     DataFacts(),
     DataFacts(strange=True),
+    DataFacts(set_aside=True),
     *(
         DataFacts(present=True, system_identifier=identifier, major_version=major, standby_signal=signal, half_rewound=half)
         for identifier, major, signal, half in product((OURS, THEIRS), (17, 18), (False, True), (False, True))
@@ -280,10 +350,9 @@ PEER_FACTS = [
 def start_actions(node: str, peer_node: str, first_role: str, stored: Record | None) -> set[Action]:
     """Returns all that a node may decide with this record, whatever its data, its peer and its operator say."""
     found = set()
-    for data, peer, rejoin, discard, error in product(
-        DATA_FACTS, PEER_FACTS, (False, True), (False, True), (None, "damaged")
-    ):
-        given = StartFacts(node, peer_node, first_role, 18, None if error else stored, error, data, peer, rejoin, discard)
+    for data, peer, words, error in product(DATA_FACTS, PEER_FACTS, product((False, True), repeat=4), (None, "damaged")):
+        known = None if error else stored
+        given = StartFacts(node, peer_node, first_role, 18, known, error, data, peer, *words)
         found.add(decide_start(given).action)
     return found
 

@@ -33,26 +33,26 @@ def test_a_clean_old_primary_whose_shutdown_record_the_new_one_has_can_follow() 
 
 
 def test_an_old_primary_that_wrote_past_the_fork_has_diverged() -> None:
-    assert divergence(FIRST, FORK + 0x200, PROMOTED) == Divergence(FORK, FORK + 0x200)
+    assert divergence(FIRST, FORK + 0x200, PROMOTED) == Divergence(FORK, FORK + 0x200, 1)
 
 
 def test_a_record_that_begins_exactly_at_the_fork_has_diverged() -> None:
-    assert divergence(FIRST, FORK, PROMOTED) == Divergence(FORK, FORK)
+    assert divergence(FIRST, FORK, PROMOTED) == Divergence(FORK, FORK, 1)
 
 
 def test_an_unknown_end_counts_as_diverged_when_the_peer_went_another_way() -> None:
     lost = divergence(FIRST, None, PROMOTED)
-    assert lost == Divergence(FORK, None)
+    assert lost == Divergence(FORK, None, 1)
     assert lost.bytes is None
 
 
 def test_a_node_promoted_on_its_own_has_diverged_from_a_primary_that_stayed() -> None:
-    assert divergence(PROMOTED, FORK + 8, FIRST, FORK + 0x9000) == Divergence(FORK, FORK + 8)
+    assert divergence(PROMOTED, FORK + 8, FIRST, FORK + 0x9000) == Divergence(FORK, FORK + 8, 2)
 
 
 def test_two_promotions_from_different_points_diverge_at_the_earlier_one() -> None:
     other = [Branch(1, 0, FORK + 0x1000), Branch(2, FORK + 0x1000, None)]
-    assert divergence(PROMOTED, FORK + 0x5000, other) == Divergence(FORK, FORK + 0x5000)
+    assert divergence(PROMOTED, FORK + 0x5000, other) == Divergence(FORK, FORK + 0x5000, 2)
 
 
 def test_on_one_timeline_a_copy_behind_the_source_can_follow() -> None:
@@ -60,11 +60,11 @@ def test_on_one_timeline_a_copy_behind_the_source_can_follow() -> None:
 
 
 def test_on_one_timeline_a_copy_ahead_of_the_source_has_diverged() -> None:
-    assert divergence(FIRST, 0x300, FIRST, 0x200) == Divergence(0x200, 0x300)
+    assert divergence(FIRST, 0x300, FIRST, 0x200) == Divergence(0x200, 0x300, 1)
 
 
 def test_a_copy_two_promotions_behind_can_follow() -> None:
     source = [*PROMOTED[:1], Branch(2, FORK, 0x5000000), Branch(3, 0x5000000, None)]
     assert divergence(FIRST, FORK - 1, source) is None
     assert divergence(PROMOTED, 0x4FFFFFF, source) is None
-    assert divergence(PROMOTED, 0x5000001, source) == Divergence(0x5000000, 0x5000001)
+    assert divergence(PROMOTED, 0x5000001, source) == Divergence(0x5000000, 0x5000001, 2)

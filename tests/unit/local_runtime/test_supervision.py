@@ -11,10 +11,10 @@ import pytest
 from spokectl.model import Inspection, Kind, RunState, Service
 from spokectl.runtime.local import processes
 from spokectl.runtime.local.inspection import Exit, exits_in, judge
-from spokectl.runtime.local.order import stop_stages
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.local.rpc import Fault, Value, _Reader, _write
 from spokectl.runtime.local.supervisor import Program, State, configuration
+from spokectl.runtime.order import stop_stages
 from spokectl.settings import StackState
 from tests.unit.local_runtime.conftest import MakeService, build_service
 
@@ -106,6 +106,14 @@ def test_a_failing_start_says_how_it_ended(make_service: MakeService) -> None:
     )
 
 
+def test_what_was_killed_is_not_said_to_have_been_stopped(make_service: MakeService) -> None:
+    def detail(last_exit: Exit | None) -> str:
+        return judge(make_service(), program(State.STOPPED), is_frozen=lambda _: False, last_exit=last_exit).detail
+
+    assert detail(Exit(None, "terminated by SIGKILL")) == "killed"
+    assert [detail(Exit(0)), detail(Exit(None, "terminated by SIGTERM")), detail(None)] == ["", "", ""]
+
+
 def test_a_job_that_waits_for_its_next_try_is_restarting(make_service: MakeService) -> None:
     service = make_service(kind=Kind.JOB, restart="on-failure")
     found = judge(service, program(State.RUNNING, 7), is_frozen=lambda _: False, pausing_after=7)
@@ -119,11 +127,16 @@ def test_the_last_exit_of_each_service_is_read_from_the_log() -> None:
 2026-11-23 08:00:02,000 WARN exited: minio (terminated by SIGSEGV (core dumped); not expected)
 2026-11-23 08:00:02,000 WARN exited: nginx (terminated by SIGKILL; not expected)
 2026-11-23 08:00:03,000 WARN exited: spoke-1 (exit status 2; not expected)
+2026-11-23 08:00:04,000 WARN exited: spoke-2 (terminated by SIGKILL; not expected)
+2026-11-23 08:00:05,000 INFO stopped: spoke-2 (exit status 0)
+2026-11-23 08:00:06,000 WARN stopped: spoke-3 (terminated by SIGKILL)
 """
     assert exits_in(log) == {
         "spoke-1": Exit(2),
         "minio": Exit(None, "terminated by SIGSEGV"),
         "nginx": Exit(None, "terminated by SIGKILL"),
+        "spoke-2": Exit(0),
+        "spoke-3": Exit(None, "terminated by SIGKILL"),
     }
     assert str(exits_in(log)["nginx"]) == "terminated by SIGKILL"
 

@@ -7,6 +7,7 @@ import pytest
 
 from spokectl.clients.http import httpx
 from spokectl.clients.registry import RegistryClient, path_segment, pause_before_s, retry_after_s
+from spokectl.clients.registry import _message as registry_message
 from spokectl.errors import Failed, NotFound, OutcomeUnknown, SpokectlError, UsageError
 
 URL = "http://registry.test:8080"
@@ -191,7 +192,7 @@ def test_a_status_becomes_an_error_with_the_registrys_message(
         registry.client().module("payments")
     error = caught.value
     assert (error.code, error.exit_code) == (code, exit_code)
-    assert "line one\\n\\x1b[2Jline two" in error.message
+    assert "line one; \\x1b[2Jline two" in error.message
     assert error.details == {"status": status, "code": "its_code", "request": "GET /modules/payments"}
 
 
@@ -290,3 +291,10 @@ def test_pauses_grow_to_a_bound() -> None:
 )
 def test_retry_after_is_a_number_of_seconds_or_nothing(text: str, seconds: float) -> None:
     assert retry_after_s({"retry-after": text}) == seconds
+
+
+def test_several_faults_of_a_file_stay_one_line_and_nothing_in_them_steers_a_terminal() -> None:
+    assert registry_message("a.proto:1:1: first\x1b[31m\n\na.proto:2:1: second\n") == (
+        "a.proto:1:1: first\\x1b[31m; a.proto:2:1: second"
+    )
+    assert registry_message("x\n" * 5000).endswith("…")

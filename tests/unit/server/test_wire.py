@@ -50,7 +50,6 @@ def test_pieces_of_ready_json_make_json() -> None:
     ]  # fmt: skip
     assert json.loads(wire.with_deleted_at(module, MOMENT))["deleted_at"] == wire.timestamp(MOMENT)
     assert wire.with_deleted_at(module, None) is module
-    assert json.loads(wire.array([module, module]))[1]["name"] == "m"
 
 
 @given(st.binary(max_size=200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pgguard.settings import STANDBY_NAME, SUPERUSER, Settings
+from pgguard.settings import STANDBY_NAME, SUPERUSER, SYNCHRONOUS_NAMES, Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,13 +15,22 @@ INCLUDED = "spoke.conf"
 _HEADER = "# Written by the guard at each start; an edit here does not last.\n"
 
 
-def write_configuration(settings: Settings, directory: Path, major_version: int, extra: Sequence[str]) -> None:
+def write_configuration(
+    settings: Settings, directory: Path, major_version: int, extra: Sequence[str], *, waits: bool
+) -> None:
     """Writes spoke.conf and pg_hba.conf into a data directory and has postgresql.conf include the first.
+
+    `waits`: commits wait for the standby. It stands here rather than in postgresql.auto.conf, which base backups and
+    rewinds carry from node to node: this file is written anew before each start, from what the record says then.
 
     Everything stands in files inside the data directory because the single-user recovery in and before pg_rewind sees
     neither command-line settings nor files elsewhere; without wal_keep_size it removes the WAL that pg_rewind needs.
     """
-    options = {**_options(settings, major_version), **_named_options(extra)}
+    options = {
+        **_options(settings, major_version),
+        "synchronous_standby_names": SYNCHRONOUS_NAMES if waits else "",
+        **_named_options(extra),
+    }
     lines = [f"{name} = {_quote(value)}" for name, value in options.items()]
     write_private(directory / INCLUDED, _HEADER + "\n".join(lines) + "\n")
     write_private(directory / "pg_hba.conf", _HEADER + _hba(settings))
@@ -30,6 +39,12 @@ def write_configuration(settings: Settings, directory: Path, major_version: int,
     include = f"include_if_exists = '{INCLUDED}'"
     if include not in text.splitlines():
         write_private(main, f"{text.rstrip()}\n{include}\n")
+
+
+def refuse_reserved(extra: Sequence[str]) -> None:
+    """Raises SettingsError when an argument sets what only the guard may set."""
+    if "synchronous_standby_names" in _named_options(extra):
+        raise SettingsError("synchronous_standby_names is the guard's own: use SPOKE_POSTGRES_SYNCHRONOUS=on or off")
 
 
 def command_line(settings: Settings, extra: Sequence[str]) -> list[str]:
@@ -134,7 +149,6 @@ def _options(settings: Settings, major_version: int) -> dict[str, str]:
             sslmode="disable",
         ),
         "primary_slot_name": settings.slot,
-        "synchronous_standby_names": "",
         "restart_after_crash": "on",
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "5",

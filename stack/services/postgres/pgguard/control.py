@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from pgguard.decision import DataFacts
+from pgguard.datadir import read_facts
 from pgguard.record import ASYNCHRONOUS, DEGRADED, Record, RecordError, RecordExistsError, RecordStore, render
+from pgguard.requests import write_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from pgguard.settings import Settings
 
 _POLL_S = 0.02
+# A guard that lives renews its status each second.
+_RENEWED_WITHIN_S = 5.0
 # The words of a guard that has dealt with a request; one that waits, say for its peer, is still on the way.
 _SETTLED = ("running", "refused")
 
@@ -65,18 +69,28 @@ class Control:
         return self._settled("rejoin", timeout_s)
 
     def reinit(self, timeout_s: float, *, discard: bool) -> dict[str, Any]:
-        """Replaces this node's data with a copy of the primary's; data that may hold more than that needs `discard`."""
+        """Replaces this node's data with a copy of the primary's; data that holds more than that needs `discard`."""
+        self._require_source()
+        status = self._settled("reinit", timeout_s, discard=discard)
+        if status["copied"] != status["request"]:
+            raise ControlError(f"it was not copied, because {self._settings.peer_node} did not answer its guard")
+        return status
+
+    def begin_reinit(self, *, discard: bool) -> dict[str, Any]:
+        """Asks for the same and returns at once; the status names the request in `copied` when the copy is in place."""
+        self._require_source()
+        return {"request": self._leave("reinit", discard=discard)}
+
+    def _require_source(self) -> None:
         record = self._store.read()
         if record is None or record.primary != self._settings.peer_node:
             raise ControlError(f"the record does not name {self._settings.peer_node} primary: there is nothing to copy from")
         if self._store.read_status(self._settings.peer_node).get("role") != "primary":
             raise ControlError(f"{self._settings.peer_node} is not running as primary: there is nothing to copy from")
-        if not discard and self._store.read_status(self._settings.node).get("role") != "standby":
-            raise ControlError("this node is no standby: its data may hold writes that the primary lacks; say --discard")
-        return self._settled("reinit", timeout_s, discard=True)
 
-    def adopt(self, facts: DataFacts, by: str, reason: str) -> Record:
+    def adopt(self, by: str, reason: str) -> Record:
         """Writes a record that names this node primary, where there is none."""
+        facts = read_facts(self._settings.data_dir)
         if facts.system_identifier is None:
             raise ControlError("there is no data here to adopt")
         mode = DEGRADED if self._settings.synchronous else ASYNCHRONOUS
@@ -96,42 +110,57 @@ class Control:
             raise ControlError(f"{node} is neither {self._settings.node} nor {self._settings.peer_node}")
         moved = record.moved(node, None, by, reason)
         self._store.replace(record, moved)
+        # The commits of a server that is promoted wait until its guard has read this.
+        self._wake_guard()
         return moved
+
+    def _ask_guard(self, action: str, *, discard: bool) -> str:
+        identity = write_request(self._settings.request_path, action, discard=discard)
+        self._wake_guard()
+        return identity
+
+    def _wake_guard(self) -> None:
+        """Has this node's guard look now instead of at its next turn."""
+        own = self._store.read_status(self._settings.node)
+        # The number of a guard that is gone may be anybody's by now.
+        if self._store.status_age_s(self._settings.node) < _RENEWED_WITHIN_S and _alive(own.get("guard_pid")):
+            with suppress(OSError):
+                os.kill(own["guard_pid"], signal.SIGUSR1)
 
     def _settled(self, action: str, timeout_s: float, *, discard: bool = False) -> dict[str, Any]:
         status = self._request(action, timeout_s, lambda found: found.get("state") in _SETTLED, discard=discard)
         if status["state"] != "running":
-            raise ControlError(f"the guard {status['state']}: {status['message']}")
+            advice = f"; type: {status['command']}" if status["command"] else ""
+            raise ControlError(f"the guard {status['state']}: {status['message']}{advice}")
         return status
 
     def _request(
         self, action: str, timeout_s: float, done: Callable[[dict[str, Any]], bool], *, discard: bool = False
     ) -> dict[str, Any]:
-        own = self._store.read_status(self._settings.node)
-        if not _alive(own.get("guard_pid")):
-            raise ControlError(f"the guard of {self._settings.node} is not running")
-        identity = os.urandom(8).hex()
-        self._write_request({"id": identity, "action": action, "discard": discard})
-        os.kill(own["guard_pid"], signal.SIGUSR1)
+        identity = self._leave(action, discard=discard)
         deadline = time.monotonic() + timeout_s
+        was_there = True
         while time.monotonic() < deadline:
             found = self._store.read_status(self._settings.node)
             if found.get("request") == identity and done(found):
                 return found
             if found.get("state") in ("failed", "stopped") or not _alive(found.get("guard_pid")):
                 raise ControlError(f"the guard {found.get('state')}: {found.get('message')}")
+            is_there = self._settings.request_path.exists()
+            if not (is_there or was_there or discard or found.get("request") == identity):
+                # A guard that starts throws away what it finds: it may have been meant for an earlier one.
+                identity = self._ask_guard(action, discard=discard)
+            was_there = is_there
             time.sleep(_POLL_S)
         raise ControlError(
             f"{action} was not done within {timeout_s:.0f} s; the guard says: {found.get('state')} {found.get('message')}"
         )
 
-    def _write_request(self, request: dict[str, Any]) -> None:
-        path = self._settings.request_path
-        temporary = path.with_name(f"{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(request))
-        # Root asks guards that run as another user; a request holds no secret.
-        temporary.chmod(0o644)
-        temporary.rename(path)
+    def _leave(self, action: str, *, discard: bool) -> str:
+        own = self._store.read_status(self._settings.node)
+        if not _alive(own.get("guard_pid")):
+            raise ControlError(f"the guard of {self._settings.node} is not running")
+        return self._ask_guard(action, discard=discard)
 
 
 def _alive(pid: object) -> bool:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 _KEPT_DIVERGENT = 3
 CLEAN_PRIMARY_STATE = "shut down"
+# A segment's name is its timeline, then where it begins.
+_OLDEST_WAL_SQL = """
+SELECT min(substr(w.name, 9)), s.setting FROM pg_ls_waldir() AS w, pg_settings AS s
+WHERE w.name ~ '^[0-9A-F]{24}$' AND s.name = 'wal_segment_size' GROUP BY s.setting"""
+_ASK_TIMEOUT_S = 5.0
+_STOPPED_IN_RECOVERY_STATE = "shut down in recovery"
 
 
 class ControlData(NamedTuple):
@@ -47,7 +53,7 @@ def read_facts(path: Path) -> DataFacts:
     except FileNotFoundError:
         names = set()
     if not names:
-        return DataFacts()
+        return DataFacts(set_aside=_sibling(path, "old").exists())
     try:
         major = int((path / "PG_VERSION").read_text())
         # The first field of pg_control has been the system identifier in every version.
@@ -110,20 +116,27 @@ class DataDirectory:
         for line in self._programs.run(["pg_controldata", "-D", str(self.path)]).splitlines():
             name, _, value = line.partition(":")
             values[name.strip()] = value.strip()
-        ending = int(values["Min recovery ending loc's timeline"])
-        return ControlData(
-            system_identifier=values["Database system identifier"],
-            state=values["Database cluster state"],
-            checkpoint_lsn=parse_lsn(values["Latest checkpoint location"]),
-            redo_lsn=parse_lsn(values["Latest checkpoint's REDO location"]),
-            timeline=max(int(values["Latest checkpoint's TimeLineID"]), ending),
-        )
+        try:
+            ending = int(values["Min recovery ending loc's timeline"])
+            return ControlData(
+                system_identifier=values["Database system identifier"],
+                state=values["Database cluster state"],
+                checkpoint_lsn=parse_lsn(values["Latest checkpoint location"]),
+                redo_lsn=parse_lsn(values["Latest checkpoint's REDO location"]),
+                timeline=max(int(values["Latest checkpoint's TimeLineID"]), ending),
+            )
+        except (KeyError, ValueError) as error:
+            raise ProgramError(f"pg_controldata says what cannot be understood: {error}") from error
 
     def history(self, timeline: int) -> list[Branch]:
         """Returns the way that leads to a timeline, from the history file that the server keeps."""
         if timeline == 1:
             return [Branch(1, 0, None)]
-        return parse_history(timeline, (self.path / "pg_wal" / f"{timeline:08X}.history").read_text())
+        path = self.path / "pg_wal" / f"{timeline:08X}.history"
+        try:
+            return parse_history(timeline, path.read_text())
+        except (OSError, ValueError, IndexError) as error:
+            raise ProgramError(f"the timeline history {path} cannot be understood: {error}") from error
 
     def last_record_lsn(self, control: ControlData) -> int | None:
         """Returns where the last WAL record begins: the shutdown checkpoint, or what pg_waldump finds after a crash."""
@@ -148,7 +161,7 @@ class DataDirectory:
         self.remove_leftovers()
         options = ["-U", SUPERUSER, "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         self._programs.run(["initdb", "-D", str(self._new), *options, "-k", "-A", "reject"])
-        self.configure(self._new)
+        self.configure(self._new, waits=False)
         self._single_user(self._new, role_statements(self._settings))
         self._put_in_place()
         identifier = self.facts().system_identifier
@@ -164,39 +177,51 @@ class DataDirectory:
         )
         errors = [line for line in output.splitlines() if re.search(r"\b(ERROR|FATAL|PANIC):", line)]
         if errors:
-            raise ProgramError(f"creating roles, database and slot failed: {errors[0]}")
+            raise ProgramError(f"postgres --single failed: {errors[0]}")
 
     def base_backup(self) -> None:
         """Copies the peer's data into a sibling directory and swaps it in."""
         self.remove_leftovers()
         source = self._peer_conninfo(self._settings.replicator.user, application_name=STANDBY_NAME + "_copy")
-        options = ["-X", "stream", "-c", "fast", "--no-manifest"]
+        # Only a copy that shows its progress has the primary reckon how much is to come (pg_stat_progress_basebackup).
+        options = ["-X", "stream", "-c", "fast", "--no-manifest", "--progress"]
         self._programs.run(["pg_basebackup", "-w", "-d", source, "-D", str(self._new), *options])
         write_private(self._new / "standby.signal", "")
-        self.configure(self._new)
+        self.configure(self._new, waits=True)
         self._put_in_place()
 
-    def rewind(self, divergence: Divergence, timeline: int) -> Path:
-        """Saves the divergent WAL, then rewinds to the peer's history; returns the folder with the saved WAL.
+    def rewind(self) -> None:
+        """Rewinds to the peer's history: what only this node has is gone afterwards.
 
-        A failure or a crash leaves the mark, which makes the directory count as unusable: a base backup replaces it.
+        A failure or a crash leaves the mark, which makes the directory count as unusable: a base backup replaces it. So does
+        a pg_rewind that sees nothing to do: here it is known that there was something.
         """
-        saved = self._save_divergent_wal(divergence, timeline)
+        before = self.control().timeline
         source = self._peer_conninfo(self._settings.operator.user, dbname=self._settings.database)
         # pg_rewind reads the source's control file, which names the new timeline only after a checkpoint.
         self._programs.run(["psql", "-XAtqw", "-d", source, "-c", "CHECKPOINT"])
-        self.configure(self.path)
+        self.configure(self.path, waits=True)
         write_private(self._mark, f"{self.path.stat().st_ino}\n")
         _sync(self.path.parent)
+        self._end_crash_recovery()
         self._programs.run(["pg_rewind", "-D", str(self.path), "--source-server", source])
+        if self.control().timeline == before:
+            raise ProgramError("pg_rewind has changed nothing, although the data here has diverged")
         write_private(self.path / "standby.signal", "")
         self.drop_stale_slots()
         _sync(self.path)
         self._mark.unlink()
         _sync(self.path.parent)
-        return saved
 
-    def _save_divergent_wal(self, divergence: Divergence, timeline: int) -> Path:
+    def _end_crash_recovery(self) -> None:
+        # A primary that was stopped while it recovered from a crash has not found the end of its WAL. pg_rewind takes it for
+        # a clean standby that is behind, and would rewind nothing; it recovers by itself only what does not look clean.
+        if self.control().state == _STOPPED_IN_RECOVERY_STATE and not self.has_standby_signal():
+            self._single_user(self.path, "")
+
+    def save_divergent_wal(self, divergence: Divergence) -> Path:
+        """Copies the WAL that only this node has into a sibling directory, which it returns."""
+        timeline = divergence.timeline
         folder = _sibling(self.path, time.strftime("divergent-%Y%m%dT%H%M%SZ", time.gmtime()))
         folder.mkdir(mode=0o700, exist_ok=True)
         first = self._segment_name(timeline, divergence.fork_lsn)
@@ -214,9 +239,21 @@ class DataDirectory:
         return folder
 
     def _segment_name(self, timeline: int, lsn: int) -> str:
-        size = next(p.stat().st_size for p in (self.path / "pg_wal").iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name))
+        sizes = [p.stat().st_size for p in (self.path / "pg_wal").iterdir() if re.fullmatch(r"[0-9A-F]{24}", p.name)]
+        if not sizes:
+            raise ProgramError(f"{self.path / 'pg_wal'} holds no WAL")
+        size = sizes[0]
         number, per_id = lsn // size, (1 << 32) // size
         return f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
+
+    def oldest_wal_of_peer(self) -> int:
+        """Where the oldest WAL begins that the peer's server still has."""
+        source = self._peer_conninfo(self._settings.operator.user, dbname=self._settings.database)
+        answer = self._programs.run(
+            ["psql", "-XAtqw", "-F", " ", "-d", source, "-c", _OLDEST_WAL_SQL], timeout_s=_ASK_TIMEOUT_S
+        )
+        name, size = answer.split()
+        return (int(name[:8], 16) << 32) + int(name[8:], 16) * int(size)
 
     def _peer_conninfo(self, user: str, **more: object) -> str:
         peer = self._settings.peer
@@ -224,8 +261,9 @@ class DataDirectory:
 
     # How it is changed
 
-    def configure(self, directory: Path) -> None:
-        write_configuration(self._settings, directory, self._major_version, self._extra)
+    def configure(self, directory: Path, *, waits: bool) -> None:
+        """Writes the server's configuration; `waits`: commits wait for the standby."""
+        write_configuration(self._settings, directory, self._major_version, self._extra, waits=waits)
 
     def set_standby_signal(self, wanted: bool) -> None:
         """Makes the next start one as a standby, or as a primary; it lasts even if the machine stops right now."""

@@ -29,6 +29,7 @@ class Action(enum.Enum):
 
 
 # After any of these the node accepts writes.
+LEFT_BEHIND = "left-behind"
 WRITABLE_ACTIONS = (Action.CLAIM, Action.INITDB, Action.START_PRIMARY, Action.TAKE_RECORD)
 
 
@@ -40,7 +41,10 @@ class Decision(NamedTuple):
 
 
 class DataFacts(NamedTuple):
-    """The own data directory. `present` means a complete cluster; a directory with anything else is `strange`."""
+    """The own data directory. `present` means a complete cluster; a directory with anything else is `strange`.
+
+    `set_aside`: nothing is there because a base backup was interrupted between its two renames; `data.old` has it.
+    """
 
     present: bool = False
     strange: bool = False
@@ -48,6 +52,7 @@ class DataFacts(NamedTuple):
     major_version: int | None = None
     standby_signal: bool = False
     half_rewound: bool = False
+    set_aside: bool = False
 
 
 class PeerFacts(NamedTuple):
@@ -60,7 +65,11 @@ class PeerFacts(NamedTuple):
 
 
 class StartFacts(NamedTuple):
-    """All that the start table looks at. `told_to_rejoin` and `may_discard` are an operator's words, kept until used."""
+    """All that the start table looks at. `told_to_rejoin`, `told_to_copy` and `may_discard` are an operator's words, kept
+    until used.
+
+    `nothing_acknowledged`: what is here and not on the primary was written by a promoted server whose commits all waited.
+    """
 
     node: str
     peer_node: str
@@ -72,6 +81,9 @@ class StartFacts(NamedTuple):
     peer: PeerFacts
     told_to_rejoin: bool = False
     may_discard: bool = False
+    nothing_acknowledged: bool = False
+    told_to_copy: bool = False
+    left_behind: bool = False
 
 
 class RunFacts(NamedTuple):
@@ -85,6 +97,7 @@ class RunFacts(NamedTuple):
     in_recovery: bool | None
     started_as_standby: bool
     divergence: Divergence | None = None
+    left_behind: bool = False
     told_to_rejoin: bool = False
 
 
@@ -93,7 +106,7 @@ def decide_start(facts: StartFacts) -> Decision:
     data, record = facts.data, facts.record
     if facts.record_error is not None:
         return _refuse(
-            "record-unreadable", f"{facts.record_error}; nothing is changed until it can be read", "spokectl doctor"
+            "record-unreadable", f"{facts.record_error}; nothing is changed until it can be read", "spokectl status"
         )
     foreign = _foreign_data(facts)
     if foreign:
@@ -109,7 +122,7 @@ def decide_start(facts: StartFacts) -> Decision:
         return Decision(Action.WAIT, f"waiting until {record.primary} has made the cluster that it claimed", "claim-pending")
     if facts.peer.is_primary and facts.peer.system_identifier != record.system_identifier:
         message = f"the server that answers as {facts.peer_node} belongs to another cluster ({facts.peer.system_identifier})"
-        return _refuse("foreign-peer", message, "spokectl doctor")
+        return _refuse("foreign-peer", message, "spokectl status")
     if not data.present or data.half_rewound:
         return _copy_from_peer(facts, "there is no data here" if not data.present else "a rewind was interrupted")
     return _join(facts, record)
@@ -119,20 +132,21 @@ def _foreign_data(facts: StartFacts) -> Decision | None:
     data, record = facts.data, facts.record
     if data.strange:
         message = "the data directory holds files but no PostgreSQL cluster; move them away"
-        return _refuse("strange-data", message, "spokectl doctor")
+        return _refuse("strange-data", message, "spokectl status")
     if not data.present:
         return None
+    discarded = facts.may_discard and record is not None and record.primary != facts.node
     if record and record.system_identifier not in (None, data.system_identifier):
-        if facts.may_discard and record.primary != facts.node:
+        if discarded:
             return _copy_from_peer(facts, "the operator discarded data of another cluster")
         message = (
             f"the data directory belongs to another cluster (system identifier {data.system_identifier}; "
             f"the record says {record.system_identifier})"
         )
         return _refuse("foreign-data", message, f"spokectl postgres reinit {facts.node} --discard")
-    if data.major_version != facts.server_major:
+    if data.major_version != facts.server_major and not discarded:
         message = f"the data directory is of PostgreSQL {data.major_version}, this server is {facts.server_major}"
-        return _refuse("other-version", message + "; install that version or dump and restore", "spokectl doctor")
+        return _refuse("other-version", message + "; install that version or dump and restore", "spokectl status")
     return None
 
 
@@ -156,6 +170,8 @@ def _record_names_me(facts: StartFacts, record: Record) -> Decision:
         return Decision(Action.INITDB, "making the claimed cluster")
     if not data.present or data.half_rewound:
         what = "is gone" if not data.present else "is unusable (a rewind was interrupted)"
+        if data.set_aside:
+            what += " (what it replaced last is still beside it, as data.old)"
         message = f"the record names this node primary, but its data {what}; {facts.peer_node} may hold a copy"
         return _refuse("primary-data-gone", message, "spokectl failover postgres")
     if data.standby_signal and not facts.told_to_rejoin:
@@ -177,15 +193,20 @@ def _join(facts: StartFacts, record: Record) -> Decision:
         message = f"this was a primary; waiting for {record.primary}, to see whether the data here can follow it"
         return Decision(Action.WAIT, message, "peer-pending")
     lost = facts.peer.divergence
+    if lost is None and facts.told_to_copy:
+        return _copy_from_peer(facts, "the operator asked for a fresh copy")
+    if lost is None and facts.left_behind:
+        return _copy_from_peer(facts, f"{facts.peer_node} has dropped WAL that the data here needs")
     if lost is None:
         return Decision(Action.START_STANDBY, f"joining {facts.peer_node} as standby")
-    return _diverged(facts.node, facts.peer_node, record, lost, Action.REWIND)
+    return _diverged(facts, record, lost)
 
 
-def _diverged(node: str, peer_node: str, record: Record, lost: Divergence, action: Action) -> Decision:
+def _diverged(facts: StartFacts, record: Record, lost: Divergence) -> Decision:
+    node, peer_node = facts.node, facts.peer_node
     size = "an unknown amount" if lost.bytes is None else f"{lost.bytes} bytes"
     what = f"{size} of WAL after {format_lsn(lost.fork_lsn)} that {peer_node} does not have"
-    mode = record.protection_of(node)
+    mode = SYNCHRONOUS if facts.nothing_acknowledged else record.protection_of(node)
     if mode == DEGRADED:
         message = f"the data here holds {what}, written without protection; joining would lose it"
         return _refuse("diverged-unprotected", message, f"spokectl postgres reinit {node} --discard")
@@ -194,7 +215,7 @@ def _diverged(node: str, peer_node: str, record: Record, lost: Divergence, actio
         if mode == SYNCHRONOUS
         else "replication was asynchronous, so acknowledged writes may be in it"
     )
-    return Decision(action, f"the data here holds {what}; {why}; it is saved before the rewind", "diverged")
+    return Decision(Action.REWIND, f"the data here holds {what}; {why}; it is saved before the rewind", "diverged")
 
 
 def _copy_from_peer(facts: StartFacts, why: str) -> Decision:
@@ -206,9 +227,12 @@ def _copy_from_peer(facts: StartFacts, why: str) -> Decision:
 def decide_running(facts: RunFacts) -> Decision:
     """Decides what to do while the server runs: the running table, first matching row."""
     record = facts.record
-    if facts.record_error is not None or record is None:
-        why = facts.record_error or "the cluster record is gone"
-        return Decision(Action.KEEP, f"{why}; changing nothing", "record-unreadable", "spokectl doctor")
+    if facts.record_error is not None:
+        return Decision(Action.KEEP, f"{facts.record_error}; changing nothing", "record-unreadable", "spokectl status")
+    if record is None:
+        primary = facts.peer_node if facts.in_recovery else facts.node
+        command = f"spokectl postgres adopt {primary}"
+        return Decision(Action.KEEP, "the cluster record is gone; changing nothing", "record-missing", command)
     if record.system_identifier not in (None, facts.system_identifier):
         return Decision(Action.STOP, "the record has become another cluster's", "foreign-data")
     if facts.in_recovery is None:
@@ -241,6 +265,8 @@ def _running_standby(facts: RunFacts, record: Record) -> Decision:
         return Decision(Action.KEEP, message, "move-unfinished", "spokectl failover postgres")
     if facts.divergence is not None:
         return Decision(Action.STOP, f"the data here has left the history of {record.primary}", "diverged")
+    if facts.left_behind:
+        return Decision(Action.STOP, f"{record.primary} has dropped WAL that the data here needs", LEFT_BEHIND)
     return Decision(Action.KEEP, "")
 
 

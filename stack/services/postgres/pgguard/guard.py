@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from pgguard import observe
-from pgguard.configuration import write_passfile
+from pgguard.configuration import refuse_reserved, write_passfile
 from pgguard.datadir import CLEAN_PRIMARY_STATE, DataDirectory
-from pgguard.decision import Action, DataFacts, Decision, PeerFacts, RunFacts, StartFacts, decide_running, decide_start
-from pgguard.lsn import Divergence, divergence, format_lsn
+from pgguard.decision import LEFT_BEHIND, Action, Decision, RunFacts, StartFacts, decide_running, decide_start
+from pgguard.divergent import DivergentWal
+from pgguard.lsn import Divergence, format_lsn
+from pgguard.peer import Peer
 from pgguard.processes import ProgramError, Programs, StopRequestedError, Wakeups
-from pgguard.record import ASYNCHRONOUS, DEGRADED, Record, RecordError, RecordExistsError, RecordStore
+from pgguard.protection import describe, must_wait
+from pgguard.record import ASYNCHRONOUS, DEGRADED, SYNCHRONOUS, Record, RecordError, RecordExistsError, RecordStore
+from pgguard.replication import Replication
+from pgguard.requests import Request
 from pgguard.server import Server, remove_stale_locks, stop_leftovers
 from pgguard.status import StatusReporter, log
 
@@ -22,13 +26,18 @@ if TYPE_CHECKING:
     from pgguard.settings import Settings
 
 _RUNNING_TICK_S = 0.5
-_RUNNING_TICK_WITHOUT_SOCKET_S = 5.0
+# Each look costs a process then; a fence must still come within a second.
+_RUNNING_TICK_WITHOUT_SOCKET_S = 1.0
+# While commits are not protected there is something to wait for.
+_EAGER_TICK_S = 0.1
+# The role is on its way here: from the promotion until the guard's next look every commit waits for a standby in vain.
+_PROMOTION_TICK_S = 0.05
 _STARTING_TICK_S = 0.02
 _WAITING_TICK_S = 0.05
 _REFUSED_TICK_S = 0.5
-_ASK_READY_PEER_EVERY_S = 0.2
-_ASK_SILENT_PEER_EVERY_S = 2.0
-_NOT_STREAMING_CHECK_S = 5.0
+# A refusal that stands waits for a person, whose requests wake the guard: each look costs some processes.
+_STANDING_REFUSAL_TICK_S = 3.0
+_REFUSAL_STANDS_AFTER_S = 10.0
 _FENCE_IMMEDIATE_AFTER_S = 10.0
 _MAX_BACKOFF_S = 10.0
 
@@ -37,6 +46,7 @@ class Guard:
     """One node's guard. `run()` returns the process's exit code."""
 
     def __init__(self, settings: Settings, environ: Mapping[str, str], extra: Sequence[str]) -> None:
+        refuse_reserved(extra)
         self._settings = settings
         self._extra = extra
         self._wakeups = Wakeups()
@@ -45,25 +55,28 @@ class Guard:
         self._programs = Programs(environ, settings.passfile, self._wakeups, self._status.renew)
         self._major_version = observe.major_version(self._programs)
         self._data = DataDirectory(settings, self._programs, self._major_version, extra)
+        self._divergent = DivergentWal(self._data, self._status)
+        self._peer = Peer(settings, self._store, self._programs, self._data)
         self._own = observe.OwnServer(settings, self._programs)
+        self._replication = Replication(settings, self._store, self._own, self._tell)
         self._server: Server | None = None
         self._record: Record | None = None
         self._record_error: str | None = None
         self._record_stamp: tuple[int, int] | None = (0, 0)
         self._system_identifier = ""
-        self._request: dict[str, Any] = {}
-        self._peer_asked_at = 0.0
-        self._peer: observe.PeerState | None = None
-        self._streaming_at = 0.0
+        self._request = Request(settings.request_path)
+        self._nothing_acknowledged = False
+        self._left_behind = False
         self._backoff_s = 1.0
+        self._refused_since: float | None = None
 
     def run(self) -> int:
         """Guards until SIGTERM (0) or until PostgreSQL ends by itself (1: whoever started the guard restarts it)."""
         try:
             self._take_directory()
-            self._settings.request_path.unlink(missing_ok=True)
+            self._request.clear()
             while not self._wakeups.stop_requested:
-                self._read_request()
+                self._request.read()
                 pause_s = self._start() if self._server is None else self._supervise(self._server)
                 if pause_s is None:
                     return 1
@@ -91,7 +104,7 @@ class Guard:
     def _shut_down(self) -> None:
         if self._server is not None:
             self._status.update(state="stopping", message="", code="", command="")
-            self._own.forget()
+            self._leave_server()
             self._server.stop(self._wakeups, self._status.update)
         self._status.update(state="stopped", role=None, server_pid=None, streaming=False, message="", code="", command="")
 
@@ -99,15 +112,18 @@ class Guard:
 
     def _start(self) -> float:
         """One look at the start table; returns how long to pause."""
-        if self._request.get("action") == "hold":
-            return self._hold()
         try:
+            if self._request.action == "hold":
+                return self._hold()
             self._read_record()
             facts = self._start_facts()
             decision = decide_start(facts)
             pause_s = self._act(decision, facts)
         except (ProgramError, RecordError, OSError) as error:
-            self._status.update(state="failed", code="failed", message=f"{error}; trying again", command="", role=None)
+            message = f"{error}; trying again"
+            self._status.update(
+                state="failed", code="failed", message=message, command="", role=None, request=self._request.id
+            )
             self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2)
             return self._backoff_s
         self._backoff_s = 1.0
@@ -123,44 +139,22 @@ class Guard:
             record=self._record,
             record_error=self._record_error,
             data=data,
-            peer=self._peer_facts(data),
-            told_to_rejoin=self._request.get("action") == "rejoin",
-            may_discard=bool(self._request.get("discard")),
+            peer=self._peer.facts(self._record, data, self._major_version, may_discard=self._request.may_discard),
+            told_to_rejoin=self._request.action == "rejoin",
+            may_discard=self._request.may_discard,
+            nothing_acknowledged=self._nothing_acknowledged,
+            told_to_copy=self._request.wants_copy,
+            left_behind=self._left_behind,
         )
 
-    def _peer_facts(self, data: DataFacts) -> PeerFacts:
-        shown = self._store.read_status(self._settings.peer_node)
-        has_data = bool(shown.get("system_identifier"))
-        if self._record is None or self._record.primary != self._settings.peer_node:
-            return PeerFacts(has_data)
-        peer = self._ask_peer(shown)
-        if peer is None or peer.in_recovery:
-            return PeerFacts(has_data)
-        same_cluster = data.present and data.system_identifier == peer.system_identifier and not data.half_rewound
-        lost = self._divergence_from(peer, data) if same_cluster and data.major_version == self._major_version else None
-        return PeerFacts(has_data, is_primary=True, system_identifier=peer.system_identifier, divergence=lost)
-
-    def _ask_peer(self, shown: dict[str, Any]) -> observe.PeerState | None:
-        # Asking costs a process; the peer's status file says when it is worth it, and now and then it is asked all the same.
-        says_ready = shown.get("state") == "running" and shown.get("role") == "primary"
-        since_s = time.monotonic() - self._peer_asked_at
-        if since_s < (_ASK_READY_PEER_EVERY_S if says_ready else _ASK_SILENT_PEER_EVERY_S):
-            return self._peer if says_ready else None
-        self._peer = observe.ask_peer(self._settings, self._programs)
-        self._peer_asked_at = time.monotonic()
-        return self._peer
-
-    def _divergence_from(self, peer: observe.PeerState, data: DataFacts) -> Divergence | None:
-        control = self._data.control()
-        if data.standby_signal and control.timeline == peer.timeline:
-            # Only ever a follower on this timeline: all that it has came from the primary.
-            return None
-        own_last = self._data.last_record_lsn(control)
-        return divergence(self._data.history(control.timeline), own_last, peer.history, peer.lsn)
-
     def _act(self, decision: Decision, facts: StartFacts) -> float:
-        waiting = {Action.WAIT: ("waiting", _WAITING_TICK_S), Action.REFUSE: ("refused", _REFUSED_TICK_S)}
+        waiting = {Action.WAIT: ("waiting", _WAITING_TICK_S), Action.REFUSE: ("refused", self._refused_tick_s(decision))}
         state, pause_s = waiting.get(decision.action, ("starting", 0.0))
+        told = self._status.get("state"), self._status.get("code")
+        if decision.code == "record-missing" and told != (state, decision.code):
+            self._show_last_position()
+        lost = facts.peer.divergence
+        self._divergent.show(lost if decision.code == "diverged-unprotected" else None, self._record)
         self._status.update(
             state=state,
             role=None,
@@ -171,23 +165,33 @@ class Guard:
             streaming=False,
             system_identifier=facts.data.system_identifier,
             major_version=facts.data.major_version,
-            request=self._request.get("id") if state != "starting" else None,
+            request=self._request.id if state != "starting" else None,
         )
         if decision.action is Action.CLAIM:
             self._claim()
         elif decision.action in (Action.INITDB, Action.COMPLETE_CLAIM):
             self._complete_claim(self._data.initdb() if decision.action is Action.INITDB else facts.data.system_identifier)
         elif decision.action is Action.BASE_BACKUP:
-            self._data.base_backup()
-            self._request.pop("discard", None)
-        elif decision.action is Action.REWIND and facts.peer.divergence is not None:
-            self._rewind(facts.peer.divergence)
+            self._copy(lost)
+        elif decision.action is Action.REWIND and lost is not None:
+            self._divergent.keep(lost, self._record)
+            self._data.rewind()
+            log(f"rewound to {format_lsn(lost.fork_lsn)}")
         elif decision.action in (Action.START_PRIMARY, Action.START_STANDBY):
             self._start_server(facts.data.system_identifier, as_standby=decision.action is Action.START_STANDBY)
         if pause_s == 0.0:
             # What was done has changed the facts: ask the peer anew at once.
-            self._peer_asked_at = 0.0
+            self._peer.ask_anew()
         return pause_s
+
+    def _refused_tick_s(self, decision: Decision) -> float:
+        now = time.monotonic()
+        if decision.action is not Action.REFUSE:
+            self._refused_since = None
+        elif self._refused_since is None:
+            self._refused_since = now
+        stands = self._refused_since is not None and now - self._refused_since > _REFUSAL_STANDS_AFTER_S
+        return _STANDING_REFUSAL_TICK_S if stands else _REFUSED_TICK_S
 
     def _claim(self) -> None:
         mode = DEGRADED if self._settings.synchronous else ASYNCHRONOUS
@@ -202,9 +206,27 @@ class Guard:
             completed = self._record.changed(self._settings.node, "first start", system_identifier=system_identifier)
             self._store.replace(self._record, completed)
 
-    def _rewind(self, lost: Divergence) -> None:
-        saved = self._data.rewind(lost, self._data.control().timeline)
-        log(f"rewound to {format_lsn(lost.fork_lsn)}; the WAL after it is kept in {saved}")
+    def _copy(self, lost: Divergence | None) -> None:
+        if lost is not None:
+            try:
+                self._divergent.keep(lost, self._record)
+            except ProgramError as error:
+                # The operator has said that it may go.
+                log(f"what only this node had could not be kept: {error}")
+        self._data.base_backup()
+        self._left_behind = False
+        self._status.update(copied=self._request.id)
+        self._request.copy_is_done()
+
+    def _show_last_position(self) -> None:
+        """Where the WAL here ends, for whoever has to choose between two nodes without a record."""
+        try:
+            control = self._data.control()
+            last = self._data.last_record_lsn(control)
+        except ProgramError as error:
+            log(str(error))
+            return
+        self._status.update(timeline=control.timeline, lsn=None if last is None else format_lsn(last))
 
     def _start_server(self, system_identifier: str | None, *, as_standby: bool) -> None:
         self._data.remove_leftovers()
@@ -212,46 +234,85 @@ class Guard:
             self._data.set_standby_signal(as_standby)
         if as_standby:
             self._data.drop_stale_slots()
-        self._data.configure(self._settings.data_dir)
+        waits = as_standby or must_wait(self._record, self._settings.node)
+        self._nothing_acknowledged = False
+        self._data.configure(self._settings.data_dir, waits=waits)
+        self._replication.begin(told=waits)
         self._system_identifier = system_identifier or ""
         self._server = Server(self._settings, self._programs, self._extra, as_standby=as_standby)
-        self._streaming_at = time.monotonic()
-        self._status.update(server_pid=self._server.pid, request=self._forget_request(), control=None)
+        self._peer.expect_streaming()
+        self._status.update(server_pid=self._server.pid, request=self._request.forget(), control=None)
 
     # While the server runs
 
     def _supervise(self, server: Server) -> float | None:
         """One look at the running table; returns how long to pause, or None when PostgreSQL has ended by itself."""
+        self._read_record()
+        if self._request.action == "hold" or (self._request.wants_copy and not self._is_named()):
+            self._stop_server(server, "stopping as asked", immediate_after_s=None)
+            return 0.0
         exit_code = server.exit_code()
         if exit_code is not None:
             message = f"PostgreSQL ended by itself (exit code {exit_code}); its last log lines say why"
             self._status.update(state="failed", role=None, server_pid=None, message=message, code="server-ended", command="")
             return None
-        if self._request.get("action") in ("hold", "reinit"):
-            self._stop_server(server, "stopping as asked", immediate_after_s=None)
-            return 0.0
-        self._read_record()
         readiness = server.readiness()
         state = self._own.state() if readiness == "ready" else None
         decision = decide_running(self._run_facts(server, state))
         if decision.action is Action.STOP:
             log(decision.message)
             self._stop_server(server, decision.message)
+            self._nothing_acknowledged = decision.code == "promotion-refused"
+            self._left_behind = decision.code == LEFT_BEHIND
             return 0.0
         if decision.action is Action.TAKE_RECORD and state is not None:
             self._take_record(state, decision.message)
-            return 0.0
-        if state is not None and self._request:
+            return _STARTING_TICK_S
+        if state is not None and self._request.id:
             # Asked for the role that it has already.
-            self._status.update(request=self._forget_request())
+            self._status.update(request=self._request.forget())
         self._report(server, readiness, state, decision)
+        at_once = readiness != "ready" or self._protect(state)
+        # After the step that commits may be waiting for: a slot is some files that are fsynced.
         if state is not None and not state.in_recovery and state.slot_status in (None, "lost"):
             self._own.ensure_slot(state.slot_status)
-        if readiness != "ready":
+        if at_once:
             return _STARTING_TICK_S
-        return _RUNNING_TICK_S if self._settings.socket_path else _RUNNING_TICK_WITHOUT_SOCKET_S
+        if self._settings.socket_path is None:
+            return _RUNNING_TICK_WITHOUT_SOCKET_S
+        return self._ready_tick_s(state)
+
+    def _protect(self, state: observe.OwnState | None) -> bool:
+        """Takes the next step of protection; returns whether another may follow at once."""
+        if state is None or not self._is_named_primary(state) or self._record is None:
+            return False
+        if self._server is not None:
+            # It is the primary now, however it was started: from here on it may acknowledge writes.
+            self._server.started_as_standby = False
+        return self._replication.look(state, self._record, self._settings.node)
+
+    def _is_named_primary(self, state: observe.OwnState) -> bool:
+        return self._record_error is None and self._is_named() and not state.in_recovery
+
+    def _is_named(self) -> bool:
+        return self._record is not None and self._record.primary == self._settings.node
+
+    def _ready_tick_s(self, state: observe.OwnState | None) -> float:
+        record = self._record
+        if state is None or record is None or record.primary != self._settings.node:
+            return _RUNNING_TICK_S
+        if state.in_recovery:
+            return _PROMOTION_TICK_S
+        settled = record.mode == (SYNCHRONOUS if self._settings.synchronous else ASYNCHRONOUS)
+        return _RUNNING_TICK_S if settled else _EAGER_TICK_S
+
+    def _tell(self, waits: bool) -> None:
+        self._data.configure(self._settings.data_dir, waits=waits)
+        if self._server is not None:
+            self._server.reload()
 
     def _run_facts(self, server: Server, state: observe.OwnState | None) -> RunFacts:
+        parting = self._peer.parting(state)
         return RunFacts(
             node=self._settings.node,
             peer_node=self._settings.peer_node,
@@ -260,33 +321,23 @@ class Guard:
             system_identifier=self._system_identifier,
             in_recovery=None if state is None else state.in_recovery,
             started_as_standby=server.started_as_standby,
-            divergence=self._running_divergence(state),
-            told_to_rejoin=self._request.get("action") == "rejoin",
+            divergence=parting.divergence,
+            left_behind=parting.left_behind,
+            told_to_rejoin=self._request.action == "rejoin",
         )
-
-    def _running_divergence(self, state: observe.OwnState | None) -> Divergence | None:
-        """A standby that does not stream although its primary is there may have left the primary's history."""
-        now = time.monotonic()
-        if state is None or not state.in_recovery or state.streaming:
-            self._streaming_at = now
-            return None
-        if now - self._streaming_at < _NOT_STREAMING_CHECK_S or state.timeline is None or state.lsn is None:
-            return None
-        self._streaming_at = now
-        shown = self._store.read_status(self._settings.peer_node)
-        peer = self._ask_peer(shown) if shown.get("role") == "primary" else None
-        if peer is None or peer.in_recovery or peer.timeline == state.timeline:
-            return None
-        return divergence(self._data.history(state.timeline), state.lsn - 1, peer.history, peer.lsn)
 
     def _report(self, server: Server, readiness: str, state: observe.OwnState | None, decision: Decision) -> None:
         silent = readiness == "ready" and state is None
+        named = self._record if state is not None and self._is_named_primary(state) else None
+        if named is not None and not decision.message:
+            decision = describe(named, self._settings.peer_node)
         self._status.update(
             state="running" if state is not None else "silent" if silent else "starting",
             role=None if state is None else "standby" if state.in_recovery else "primary",
             timeline=state.timeline if state else None,
             lsn=format_lsn(state.lsn) if state and state.lsn is not None else None,
             streaming=bool(state and state.streaming),
+            replication=self._replication.report(state, named) if state and named else None,
             server_pid=server.pid,
             code=decision.code,
             message=decision.message,
@@ -297,11 +348,11 @@ class Guard:
         if self._record is None:
             return
         try:
-            self._store.replace(
-                self._record, self._record.moved(self._settings.node, state.lsn, self._settings.node, reason)
-            )
+            # What this node wrote on its own begins where its timeline does.
+            begin = self._data.history(state.timeline)[-1].begin if state.timeline else state.lsn
+            self._store.replace(self._record, self._record.moved(self._settings.node, begin, self._settings.node, reason))
             log(f"{reason}: the record now names this node (epoch {self._record.epoch + 1})")
-        except RecordError as error:
+        except (RecordError, ProgramError, OSError) as error:
             # Somebody else was faster; the next look decides by what the record says now.
             log(str(error))
 
@@ -309,30 +360,18 @@ class Guard:
         self, server: Server, message: str, *, immediate_after_s: float | None = _FENCE_IMMEDIATE_AFTER_S
     ) -> None:
         self._status.update(state="stopping", message=message, code="", command="")
-        self._own.forget()
+        self._leave_server()
         server.stop(self._wakeups, self._status.update, immediate_after_s=immediate_after_s)
         self._server = None
-        self._peer_asked_at = 0.0
+        self._peer.ask_anew()
         self._status.update(server_pid=None, role=None, streaming=False)
 
+    def _leave_server(self) -> None:
+        self._own.forget()
+        self._replication.end()
+        self._status.update(replication=None)
+
     # What an operator asks for
-
-    def _read_request(self) -> None:
-        try:
-            request = json.loads(self._settings.request_path.read_bytes())
-        except FileNotFoundError:
-            self._request = {}
-            return
-        except (OSError, ValueError):
-            return
-        if request.get("id") != self._request.get("id"):
-            self._request = request
-
-    def _forget_request(self) -> str | None:
-        handled = self._request.get("id")
-        self._request = {}
-        self._settings.request_path.unlink(missing_ok=True)
-        return handled
 
     def _hold(self) -> float:
         """Keeps the server down; a restart of the guard must not make it primary again, so that is arranged first."""
@@ -357,12 +396,12 @@ class Guard:
             code="held",
             command="",
             control=proof,
-            request=self._request["id"],
+            request=self._request.id,
         )
         return _REFUSED_TICK_S
 
     def _status_is_held(self) -> bool:
-        return bool(self._status.get("state") == "held" and self._status.get("request") == self._request["id"])
+        return bool(self._status.get("state") == "held" and self._status.get("request") == self._request.id)
 
     def _read_record(self) -> None:
         """Reads the record when it has changed; what cannot be read is kept as a reason, beside the last good record."""

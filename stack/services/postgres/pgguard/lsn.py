@@ -14,10 +14,11 @@ class Branch(NamedTuple):
 
 
 class Divergence(NamedTuple):
-    """What one node has written after the point where the other one went its own way."""
+    """What one node has written, up to `timeline`, after the point where the other one went its own way."""
 
     fork_lsn: int
     last_lsn: int | None
+    timeline: int
 
     @property
     def bytes(self) -> int | None:
@@ -64,7 +65,7 @@ def divergence(
     while shared < min(len(own), len(source)) and own[shared][:2] == source[shared][:2]:
         shared += 1
     if shared == 0:
-        return Divergence(0, own_last)
+        return Divergence(0, own_last, own[-1].timeline)
     mine, theirs = own[shared - 1], source[shared - 1]
     if theirs.end is None:
         # The source still writes the timeline that both share.
@@ -75,4 +76,4 @@ def divergence(
         return None
     if shared == len(own) and own_last is not None and own_last < fork:
         return None
-    return Divergence(fork, own_last)
+    return Divergence(fork, own_last, own[-1].timeline)

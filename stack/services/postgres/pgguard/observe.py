@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgguard.configuration import conninfo
 from pgguard.lsn import Branch, parse_history, parse_lsn
 from pgguard.processes import ProgramError
-from pgguard.settings import STANDBY_NAME
+from pgguard.settings import STANDBY_NAME, SYNCHRONOUS_NAMES
 from pgguard.wire import ServerSilentError, Session
 
 if TYPE_CHECKING:
@@ -22,20 +23,36 @@ SELECT r, CASE WHEN r THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_repla
  CASE WHEN r THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), greatest(
    (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery())))
   ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END,
- CASE WHEN r THEN (SELECT status = 'streaming' FROM pg_stat_wal_receiver)
-  ELSE EXISTS (SELECT FROM pg_stat_replication WHERE application_name = '{standby}' AND state = 'streaming') END,
- (SELECT coalesce(wal_status, 'lost') FROM pg_replication_slots WHERE slot_name = '{slot}')
-FROM (SELECT pg_is_in_recovery() AS r) AS s"""
+ (SELECT status = 'streaming' FROM pg_stat_wal_receiver),
+ (SELECT coalesce(wal_status, 'lost') FROM pg_replication_slots WHERE slot_name = '{slot}'),
+ current_setting('synchronous_standby_names') = '{names}'
+  AND current_setting('synchronous_commit') IN ('on', 'remote_apply'),
+ (SELECT checkpoint_lsn FROM pg_control_checkpoint()),
+ w.state, w.flush_lsn, w.reply_time
+FROM (SELECT pg_is_in_recovery() AS r) AS s LEFT JOIN LATERAL (
+  SELECT state, flush_lsn, reply_time FROM pg_stat_replication
+  WHERE application_name = '{standby}' ORDER BY reply_time DESC NULLS LAST LIMIT 1) AS w ON NOT r"""
+
+
+class Standby(NamedTuple):
+    """What the primary's sender says of its standby; `reply` changes with each of the standby's reports."""
+
+    state: str
+    flush_lsn: int | None
+    reply: str | None
 
 
 class OwnState(NamedTuple):
-    """`streaming`: a standby receives from its primary, or a primary sends to its standby."""
+    """`streaming`: a standby receives from its primary, or a primary sends to its standby. `waits`: commits wait for it."""
 
     in_recovery: bool
     lsn: int | None
     timeline: int | None
     streaming: bool
     slot_status: str | None
+    waits: bool
+    checkpoint_lsn: int | None
+    standby: Standby | None
 
 
 class PeerState(NamedTuple):
@@ -57,18 +74,40 @@ class OwnServer:
     def state(self) -> OwnState | None:
         """Returns what the server says, or None when it does not answer within a second."""
         try:
-            rows = self._ask(_STATE_SQL.format(standby=STANDBY_NAME, slot=self._settings.slot))
+            sql = _STATE_SQL.format(standby=STANDBY_NAME, slot=self._settings.slot, names=SYNCHRONOUS_NAMES)
+            rows = self._ask(sql)
         except (ServerSilentError, ProgramError):
             self.forget()
             return None
-        in_recovery, lsn, timeline, streaming, slot_status = rows[0]
+        in_recovery, lsn, timeline, receiving, slot_status, waits, checkpoint, state, flushed, reply = rows[0]
+        standby = Standby(state, _lsn(flushed), reply) if state else None
         return OwnState(
-            in_recovery == "t",
-            parse_lsn(lsn) if lsn else None,
-            int(timeline) if timeline else None,
-            streaming == "t",
-            slot_status,
+            in_recovery=in_recovery == "t",
+            lsn=_lsn(lsn),
+            timeline=int(timeline) if timeline else None,
+            streaming=receiving == "t" if in_recovery == "t" else state == "streaming",
+            slot_status=slot_status,
+            waits=waits == "t",
+            checkpoint_lsn=_lsn(checkpoint),
+            standby=standby,
         )
+
+    def start_proof(self) -> subprocess.Popen[bytes]:
+        """Starts what ends with exit code 0 once the checkpointer, which alone has commits wait or not, has reloaded.
+
+        A session says what it has read itself. The checkpointer reads the configuration between two checkpoints only, and
+        the first of these two may have been asked for just after it had looked.
+        """
+        settings = self._settings
+        login = conninfo(
+            host=settings.socket_dir or "127.0.0.1",
+            port=settings.listen.port,
+            user=settings.operator.user,
+            dbname=settings.database,
+        )
+        argv = ["psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", login, "-c", "CHECKPOINT", "-c", "CHECKPOINT"]
+        quiet = subprocess.DEVNULL
+        return self._programs.spawn(argv, stdin=quiet, stdout=quiet, stderr=quiet)
 
     def ensure_slot(self, status: str | None) -> None:
         """Makes the standby's slot where it is missing; one that has lost its WAL is useless and is made anew."""
@@ -98,6 +137,10 @@ class OwnServer:
         if self._session is None:
             self._session = Session(settings.socket_path, settings.operator.user, settings.database, _OWN_TIMEOUT_S)
         return self._session.query(sql)
+
+
+def _lsn(text: str | None) -> int | None:
+    return parse_lsn(text) if text else None
 
 
 def ask_peer(settings: Settings, programs: Programs) -> PeerState | None:

@@ -135,6 +135,13 @@ class RecordStore:
             return {}
         return status if isinstance(status, dict) else {}
 
+    def status_age_s(self, node: str) -> float:
+        """How long ago the node's status was written; infinite when there is none."""
+        try:
+            return time.time() - (self._directory / f"{node}.json").stat().st_mtime
+        except OSError:
+            return float("inf")
+
     def change_stamp(self) -> tuple[int, int] | None:
         """Returns a value that changes whenever the record does: one stat(), no read."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,10 @@ MAX_SOCKET_PATH_BYTES = 100
 SUPERUSER = "postgres"
 # The application_name of whichever node is the standby; synchronous_standby_names names it.
 STANDBY_NAME = "spoke_standby"
+SYNCHRONOUS_NAMES = f"ANY 1 ({STANDBY_NAME})"
+# Below this the guard of a standby promoted by hand might not have looked yet when the old primary gives it up.
+_MIN_DEGRADE_AFTER_S = 2.0
+_UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
 class SettingsError(Exception):
@@ -41,6 +46,7 @@ class Settings(NamedTuple):
     operator: Login
     slot: str
     synchronous: bool
+    degrade_after_s: float | None
     server_options: Mapping[str, str]
     data_dir: Path
     cluster_dir: Path
@@ -97,7 +103,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         replicator=Login(need("SPOKE_POSTGRES_REPLICATION_USER"), need("SPOKE_POSTGRES_REPLICATION_PASSWORD")),
         operator=Login(need("SPOKE_POSTGRES_OPERATOR_USER"), need("SPOKE_POSTGRES_OPERATOR_PASSWORD")),
         slot=_slot(environ.get("SPOKE_POSTGRES_SLOT") or "replica_slot"),
-        synchronous=environ.get("SPOKE_POSTGRES_SYNCHRONOUS", "off").lower() in ("on", "true", "yes", "1"),
+        synchronous=_switch("SPOKE_POSTGRES_SYNCHRONOUS", environ.get("SPOKE_POSTGRES_SYNCHRONOUS") or "on"),
+        degrade_after_s=_degrade_after_s(environ.get("SPOKE_POSTGRES_DEGRADE_AFTER") or "5s"),
         server_options={name: environ.get(key) or default for name, (key, default) in _SERVER_OPTIONS.items()},
         data_dir=Path(need("PGDATA")),
         cluster_dir=Path(need("SPOKE_POSTGRES_CLUSTER_DIR")),
@@ -116,6 +123,25 @@ def _address(name: str, value: str) -> Address:
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise SettingsError(f"{name} is {value.removeprefix('host:')!r}: expected a port (1 to 65535) or host:port")
     return Address(host, int(port))
+
+
+def _switch(name: str, value: str) -> bool:
+    word = value.lower()
+    if word not in ("on", "off", "true", "false", "yes", "no", "1", "0"):
+        raise SettingsError(f"{name} is {value!r}: expected on or off")
+    return word in ("on", "true", "yes", "1")
+
+
+def _degrade_after_s(value: str) -> float | None:
+    if value.lower() == "never":
+        return None
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|min|m|h)?", value.strip(), re.ASCII)
+    seconds = float(found[1]) * _UNITS_S[found[2] or "s"] if found else 0.0
+    if seconds < _MIN_DEGRADE_AFTER_S:
+        raise SettingsError(
+            f"SPOKE_POSTGRES_DEGRADE_AFTER is {value!r}: expected a time of at least {_MIN_DEGRADE_AFTER_S:g}s, or never"
+        )
+    return seconds
 
 
 def _slot(name: str) -> str:

@@ -42,10 +42,13 @@ class StatusReporter:
             "timeline": None,
             "lsn": None,
             "streaming": False,
+            "replication": None,
             "guard_pid": os.getpid(),
             "server_pid": None,
             "port": port,
             "request": None,
+            "copied": None,
+            "divergent": None,
             "control": None,
         }
         self._written_at = 0.0

@@ -1,0 +1,35 @@
+"""What `switchover` and `failover` have in common."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spokectl.cli.command import Answer, current_call
+from spokectl.operations.context import Context
+from spokectl.operations.moves import MoveRequest
+from spokectl.operations.steps import Step
+from spokectl.result import Report, Result
+
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="NODE", help="The node that shall have the role; default: the one that has not."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the measured preconditions, every step and its undo; change nothing.")
+]
+Opener = Callable[[str, Path | None], Context]
+Operation = Callable[[Context, MoveRequest, Report], Result]
+
+
+def move(opened: Opener, operation: Operation, request: MoveRequest, steps: Sequence[Step[Any]]) -> Answer:
+    """Runs the operation with its steps shown as they are taken; those that are not known before show when they begin."""
+    from spokectl.output.moves import move_notes, print_move
+    from spokectl.output.stack import progress
+
+    call = current_call()
+    context = opened(call.stack, call.file)
+    with progress([step.id for step in steps], silent=call.json or call.quiet or request.dry_run) as report:
+        result = operation(context, request, report)
+    return Answer(result, text=print_move, notes=move_notes(call.stack, result.data))

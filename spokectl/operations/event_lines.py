@@ -1,0 +1,157 @@
+"""What the journal and the servers' log lines say happened, as events. Pure: records and lines in, events out."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from spokectl.model import Kind, LogLine
+
+UNDER_WAY = "under way"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Who did what to what, why, and how it ended. `source`: journal, guard, sentinel or redis."""
+
+    time: datetime
+    source: str
+    who: str
+    what: str
+    target: str
+    why: str
+    outcome: str
+
+
+def of_journal(records: Iterable[Mapping[str, Any]], *, running: bool = False) -> Iterator[Event]:
+    """One event for each operation, at the time when it began. With `running` also one at its end, as a follower sees it.
+
+    An operation of which no end was written is still under way, or its process was killed.
+    """
+    begun: dict[tuple[object, object], Event] = {}
+    for record in records:
+        event = _journal_event(record)
+        if event is None:
+            continue
+        key = (record.get("pid"), event.what)
+        if record.get("phase") == "started":
+            begun[key] = event
+            if running:
+                yield event
+        elif key in begun:
+            start = begun.pop(key)
+            took = f"{event.outcome} ({(event.time - start.time).total_seconds():.1f} s)"
+            yield replace(start, time=event.time if running else start.time, outcome=took, why=event.why or start.why)
+        else:
+            yield event
+    if not running:
+        yield from begun.values()
+
+
+def _journal_event(record: Mapping[str, Any]) -> Event | None:
+    try:
+        time = datetime.fromisoformat(str(record["time"])).astimezone(UTC)
+        what, phase = str(record["operation"]), str(record["phase"])
+    except (KeyError, ValueError):
+        return None
+    known = {"time", "operation", "phase", "actor", "pid", "services", "old", "new", "reason", "message", "code"}
+    facts = [f"{name}={value}" for name, value in record.items() if name not in known and value not in (False, None, "")]
+    services = record.get("services") or ([record["new"]] if record.get("new") else [])
+    target = ", ".join([*map(str, services), *facts]) or "the stack"
+    why = str(record.get("message") or record.get("reason") or "").partition("\n")[0]
+    if why in {"", what}:
+        # An operation that moves a role says from where to where.
+        why = f"in place of {record['old']}" if record.get("old") else ""
+    outcome = UNDER_WAY if phase == "started" else phase
+    return Event(time, "journal", str(record.get("actor", "")), what, target, why, outcome)
+
+
+def of_line(line: LogLine, kind: Kind, names: Mapping[str, str]) -> Event | None:
+    """The event that a log line tells of, if it does. `names`: the service at each address."""
+    if line.time is None:
+        return None
+    reader = {Kind.POSTGRES: _of_guard, Kind.SENTINEL: _of_sentinel, Kind.REDIS: _of_redis}.get(kind)
+    return reader(line, line.time, names) if reader else None
+
+
+_GUARD = re.compile(r"\[\d+\] guard: (?P<text>.*)")
+_MODE = re.compile(r"the record now says (?P<mode>\w+): (?P<why>.*)")
+_NAMED = re.compile(r"(?P<why>.*): the record now names this node \(epoch (?P<epoch>\d+)\)")
+_KEPT = re.compile(r"(?P<why>.* bytes of WAL that only this node had \(timeline .*\)) are (?P<kept>kept in .*)")
+_STATE = re.compile(r"(?P<state>[a-z]+(?: as \w+)?)(?:: (?P<why>.*?))?(?:; type: (?P<command>.*))?")
+_STATES = frozenset({"starting", "waiting", "running", "refused", "stopping", "stopped", "held", "failed"})
+# Follows each start, and says nothing that the next line does not say better.
+_PASSING = "PostgreSQL has been started and does not answer yet"
+
+
+def _of_guard(line: LogLine, time: datetime, _: Mapping[str, str]) -> Event | None:
+    found = _GUARD.search(line.text)
+    if found is None:
+        return None
+    text = found["text"]
+    said = Event(time, "guard", f"guard of {line.service}", "says", line.service, text, "")
+    if match := _MODE.fullmatch(text):
+        return replace(said, what=match["mode"], target="cluster record", why=match["why"])
+    if match := _NAMED.fullmatch(text):
+        return replace(said, what="new primary", why=match["why"], outcome=f"epoch {match['epoch']}")
+    if match := _KEPT.fullmatch(text):
+        return replace(said, what="gave up WAL", why=match["why"], outcome=match["kept"])
+    match = _STATE.fullmatch(text)
+    if match is None or match["state"].split()[0] not in _STATES:
+        return said
+    why, command = match["why"] or "", match["command"]
+    if why == _PASSING:
+        return None
+    return replace(said, what=match["state"], why=why, outcome=f"type: {command}" if command else "")
+
+
+_SENTINEL = re.compile(r" [#*] (?P<event>[+-][a-z-]+)(?: (?P<words>.*))?")
+# What is left out is the course of an election: who votes for whom, each state of a failover, newly met Sentinels.
+_SENTINEL_WORDS = {
+    "+sdown": "does not answer this Sentinel",
+    "-sdown": "answers this Sentinel again",
+    "+odown": "enough Sentinels agree that it is down",
+    "-odown": "it is no longer agreed that it is down",
+    "+try-failover": "asks for the votes of the others",
+    "+elected-leader": "leads this failover",
+    "+promoted-slave": "becomes master",
+    "+failover-end": "the failover is done",
+    "+failover-end-for-timeout": "the failover ended before all replicas followed",
+    "-failover-abort-not-elected": "the failover was given up: too few votes",
+    "-failover-abort-no-good-slave": "the failover was given up: no fit replica",
+    "-failover-abort-slave-timeout": "the failover was given up: the replica was not promoted in time",
+    "-failover-abort-master-is-back": "the failover was given up: the master is back",
+    "+convert-to-slave": "says master and is made a replica",
+    "+slave": "is a replica now",
+    "+reboot": "has restarted",
+    "+reset-master": "everything known of it was forgotten, by hand",
+    "+tilt": "the clock jumped: no decisions for 30 s",
+    "-tilt": "decides again",
+}
+
+
+def _of_sentinel(line: LogLine, time: datetime, names: Mapping[str, str]) -> Event | None:
+    found = _SENTINEL.search(line.text)
+    if found is None:
+        return None
+    event, words = found["event"], (found["words"] or "").split()
+    if event == "+switch-master" and len(words) == 5:
+        old, new = (names.get(f"{host}:{port}", f"{host}:{port}") for host, port in (words[1:3], words[3:5]))
+        return Event(time, "sentinel", line.service, event, new, f"master in place of {old}", "")
+    if event not in _SENTINEL_WORDS:
+        return None
+    target = names.get(f"{words[2]}:{words[3]}", f"{words[2]}:{words[3]}") if len(words) >= 4 else line.service
+    outcome = next((f"quorum {after}" for word, after in pairwise(words) if word == "#quorum"), "")
+    return Event(time, "sentinel", line.service, event, target, _SENTINEL_WORDS[event], outcome)
+
+
+_REDIS = re.compile(r"\S+Z (?P<service>[\w-]+): (?P<what>starting as (?:master|replica)|asking|will not promote)(?P<why>.*)")
+
+
+def _of_redis(line: LogLine, time: datetime, _: Mapping[str, str]) -> Event | None:
+    found = _REDIS.fullmatch(line.text)
+    if found is None:
+        return None
+    return Event(time, "redis", line.service, found["what"], line.service, found["why"].strip(), "")

@@ -1,0 +1,195 @@
+"""Moves of a role as commands: what PostgreSQL's and Redis's have in common, and the end of one that was broken off."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
+
+from spokectl.errors import OutcomeUnknown, Refused, SpokectlError
+from spokectl.journal import Underway, Unfinished
+from spokectl.model import Service
+from spokectl.operations.context import Context, exclusive
+from spokectl.operations.postgres.guard import DivergentWal
+from spokectl.operations.steps import Table, Taken, settle
+from spokectl.result import Report, Result
+from spokectl.settings import for_stack
+from spokectl.wait import Deadline, wait_until
+
+# Who can go on with an operation that was broken off: its last word, and a module with `reopened`.
+_OWNERS = {"postgres": "spokectl.operations.postgres.moves", "redis": "spokectl.operations.redis.moves"}
+_CALM_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold: `found` says what was measured, `remedy` what to type when it is not `ok`."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class MoveRequest:
+    """`to`: the node that shall have the role; None for the one that has not. `allow_data_loss`: PostgreSQL's failover."""
+
+    to: str | None = None
+    dry_run: bool = False
+    allow_data_loss: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step as --dry-run shows it."""
+
+    step: str
+    sentence: str
+    commands: tuple[str, ...]
+    point_of_no_return: bool
+    undone: bool
+
+
+@dataclass(frozen=True)
+class MoveData:
+    """`outcome`: moved, finished (an earlier one that was broken off), or planned (--dry-run).
+
+    `because`: why another operation was chosen than the one that was asked for.
+    `write_gap_s`: from the moment the old node was told to stop writes, or seen to be down, until the new one had the role
+    and, for PostgreSQL, every Spoke had followed.
+    """
+
+    operation: str
+    outcome: str
+    old: str
+    new: str
+    checks: list[Check] = field(default_factory=list)
+    plan: list[Planned] = field(default_factory=list)
+    steps: list[Taken] = field(default_factory=list)
+    write_gap_s: float | None = None
+    bytes_at_risk: int | None = 0
+    signs_of_death: list[str] = field(default_factory=list)
+    because: str = ""
+    divergent: DivergentWal | None = None
+    """What only the old node had, where that was given up when it joined again."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a move that had been broken off was ended: finished, or everything put back."""
+
+    operation: str
+    old: str
+    new: str
+    finished: bool
+
+
+class Moving(Protocol):
+    """The world of a move: between two services, closed at the end."""
+
+    @property
+    def old(self) -> Service: ...
+
+    @property
+    def new(self) -> Service: ...
+
+    def committed(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+M = TypeVar("M", bound=Moving)
+
+
+@dataclass(frozen=True)
+class Operation(Generic[M]):
+    """A command that moves a role: `choose` says from where to where, `check` what a planned move wants, `act` does it."""
+
+    name: str
+    choose: Callable[[Context, MoveRequest, str], M]
+    check: Callable[[Context, M], list[Check]]
+    act: Callable[[Context, M, MoveRequest, Report], MoveData]
+
+
+def planned(table: Table[M]) -> list[Planned]:
+    return [
+        Planned(step.id, step.sentence, step.commands, step.id == table.point_of_no_return, step.undo is not None)
+        for step in table.steps
+    ]
+
+
+def typed_for(stack: str, checks: Iterable[Check]) -> list[Check]:
+    """The same checks; what their remedies tell to type means this stack."""
+    return [replace(check, remedy=for_stack(stack, check.remedy)) for check in checks]
+
+
+def require(checks: Sequence[Check], codes: Mapping[str, str] | None = None) -> None:
+    """Refused when one does not hold; `codes`: the error code by the name of the first such check."""
+    bad = [check for check in checks if not check.ok]
+    if bad:
+        raise Refused(
+            (codes or {}).get(bad[0].name, "precondition_failed"),
+            "nothing was changed: " + "; ".join(f"{check.name}: {check.found}" for check in bad),
+            details={"checks": [vars(check) for check in checks]},
+            actions=list(dict.fromkeys(check.remedy for check in bad if check.remedy)),
+        )
+
+
+def operate(context: Context, operation: Operation[M], request: MoveRequest, report: Report) -> Result:
+    """Chooses and acts under the stack's lock, after what was broken off before has been ended. --dry-run changes nothing.
+
+    When that end was to finish it, nothing else is done: whoever types a command again means the same move.
+    """
+    name = operation.name
+    if request.dry_run:
+        with closing(operation.choose(context, request, name)) as move:
+            return Result(operation.act(context, move, request, report))
+    with exclusive(context.state, name):
+        settled = settle_unfinished(context, report)
+        if settled is not None and settled.finished:
+            return Result(MoveData(settled.operation, "finished", settled.old, settled.new))
+        if settled is not None:
+            _await_calm(context, operation, request)
+        with (
+            closing(operation.choose(context, request, name)) as move,
+            context.journal.operation(name, old=move.old.name, new=move.new.name, reason=name),
+        ):
+            return Result(operation.act(context, move, request, report))
+
+
+def _await_calm(context: Context, operation: Operation[M], request: MoveRequest) -> None:
+    """What has just been put back is not whole for a moment. What is amiss after a while is said by what comes next."""
+
+    def blocker() -> str | None:
+        try:
+            with closing(operation.choose(context, request, operation.name)) as move:
+                return ", ".join(check.name for check in operation.check(context, move) if not check.ok) or None
+        except SpokectlError as error:
+            return error.message
+
+    with suppress(OutcomeUnknown):
+        wait_until(blocker, Deadline(_CALM_WITHIN_S), what="both nodes are well again", interval_s=0.1)
+
+
+def settle_unfinished(context: Context, report: Report) -> Settled | None:
+    """Ends a move that was broken off, forward or back; None when there was none.
+
+    The stack's lock is held by the caller.
+    """
+    journal = Underway(context.state.underway_file)
+    found = journal.unfinished()
+    owner = _OWNERS.get(found.operation.rpartition(" ")[2]) if found else None
+    if found is None or owner is None:
+        return None
+    table, reopened = _reopened(owner, context, found)
+    report("stack", "notice", f"{found.operation} was broken off: it is ended first")
+    with closing(reopened) as move:
+        names = {"old": move.old.name, "new": move.new.name}
+        with context.journal.operation(f"end {found.operation}", **names):
+            return Settled(found.operation, finished=settle(table, move, found, journal, report), **names)
+
+
+def _reopened(owner: str, context: Context, found: Unfinished) -> tuple[Table[Moving], Moving]:
+    reopened: tuple[Table[Moving], Moving] = importlib.import_module(owner).reopened(context, found)
+    return reopened

@@ -1,0 +1,274 @@
+"""The two nodes between which the primary role moves, and what the steps of a move do to them.
+
+The order of things is that of docs/postgres-guard.md: the cluster record names the new primary before it is promoted, and
+a server that may still take writes is seen to be down before that.
+"""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from spokectl.clients.postgres import PostgresUnavailable
+from spokectl.clients.postgres_session import Position, PostgresSession
+from spokectl.errors import Failed, OutcomeUnknown, SpokectlError
+from spokectl.lsn import lsn_number
+from spokectl.model import DOWN, Kind, RunState, Service
+from spokectl.operations.context import Context
+from spokectl.operations.health import operator_credentials, probe, wants_synchronous
+from spokectl.operations.postgres.console import Guards, GuardUnavailable
+from spokectl.operations.postgres.guard import DivergentWal, divergent_wal
+from spokectl.settings import command_line, for_stack
+from spokectl.wait import Deadline, wait_until
+
+ASK_TIMEOUT_S = 3.0
+_POLL_S = 0.01
+
+
+def session(service: Service, timeout_s: float = ASK_TIMEOUT_S) -> PostgresSession:
+    """PostgresUnavailable when the node does not answer."""
+    return PostgresSession(*service.address(service.health.port), operator_credentials(service), timeout_s=timeout_s)
+
+
+class Move:
+    """A move of the primary role from `old` to `new`, which the record's epoch was `epoch` before.
+
+    Conversations with guards and servers are kept open, because writes stand still meanwhile.
+    """
+
+    def __init__(self, context: Context, old: str, new: str, epoch: int, reason: str, guards: Guards | None = None) -> None:
+        self.context = context
+        self.guards = guards or Guards(context.runtime)
+        self.old, self.new = context.stack.services[old], context.stack.services[new]
+        self.epoch = epoch
+        self.reason = reason
+        self.checkpoint_lsn: int | None = None
+        self.gap_began: float | None = None
+        self.gap_s: float | None = None
+        self.divergent: DivergentWal | None = None
+        self._session: PostgresSession | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"old": self.old.name, "new": self.new.name, "epoch": self.epoch, "reason": self.reason}
+
+    def close(self) -> None:
+        self.guards.close()
+        self._drop_session()
+
+    def open(self) -> None:
+        """Opens what the steps will need, before anything stands still. Failed when somebody is not there."""
+        for service in (self.old, self.new):
+            self.guards.status(service.name)
+        self.server()
+
+    def server(self) -> PostgresSession:
+        """The session on the new primary. Failed (`postgres_unavailable`) when it does not answer."""
+        if self._session is None:
+            try:
+                self._session = session(self.new)
+            except PostgresUnavailable as error:
+                raise _unavailable(self.new.name, error) from error
+        return self._session
+
+    def record(self) -> dict[str, Any]:
+        """The cluster record, from whichever node's guard is there; see `Guards.record`."""
+        return self.guards.record([self.new.name, self.old.name])
+
+    def committed(self) -> bool:
+        try:
+            record = self.record()
+        except Failed as error:
+            # An adoption begins without a record; of any other move nobody knows then how far it came.
+            if error.code == "record_missing" and self.epoch == 0:
+                return False
+            raise
+        return bool(record["primary"] == self.new.name and int(record["epoch"]) > self.epoch)
+
+    # What the steps do
+
+    def checkpoint(self, deadline: Deadline) -> None:
+        """Makes the shutdown's own checkpoint short. Not being able to is no reason to stop here."""
+        with suppress(PostgresUnavailable), session(self.old) as old:
+            old.checkpoint(deadline.remaining_s)
+
+    def stop_old(self, deadline: Deadline) -> None:
+        self.gap_began = time.monotonic()
+        status = self.guards.of(self.old.name).demote(deadline)
+        proof = status["control"]
+        if proof is None or proof["state"] != "shut down":
+            raise Failed("not_stopped_cleanly", f"{self.old.name} is down, but pg_controldata does not say cleanly: {proof}")
+        self.checkpoint_lsn = lsn_number(str(proof["checkpoint_lsn"]))
+
+    def bring_back_old(self, deadline: Deadline) -> None:
+        """The old primary takes writes again: the undo of everything before the record changes."""
+        runtime = self.context.runtime
+        if runtime.inspect()[self.old.name].state is RunState.PAUSED:
+            runtime.unpause([self.old.name])
+        runtime.start([self.old.name], deadline)
+        self._when_guard_is_there(self.old, deadline)
+        self.guards.of(self.old.name).rejoin(deadline)
+
+        def blocker() -> str | None:
+            position = self._position(self.old)
+            return "it does not answer" if position is None else "it is a standby" if position.in_recovery else None
+
+        wait_until(blocker, deadline, what=f"{self.old.name} takes writes again")
+
+    def wait_for_shutdown_checkpoint(self, deadline: Deadline) -> None:
+        """The standby has replayed the last record that the old primary wrote: no write is missing from it."""
+        goal = self.checkpoint_lsn
+        assert goal is not None  # noqa: S101 - the step before has set it
+
+        def blocker() -> str | None:
+            replayed = self._new_position().replayed
+            return None if replayed is not None and replayed > goal else f"{self.new.name} has not replayed all of it"
+
+        wait_until(blocker, deadline, what="the last of the old primary's WAL", interval_s=_POLL_S)
+
+    def wait_until_nothing_more_comes(self, deadline: Deadline) -> None:
+        """The standby receives no more. What it has received it replays before it ends recovery."""
+
+        def blocker() -> str | None:
+            position = self._new_position()
+            return f"{self.new.name} still receives" if position.in_recovery and position.receiving else None
+
+        wait_until(blocker, deadline, what="the end of the old primary's WAL", interval_s=_POLL_S)
+
+    def kill_old(self, deadline: Deadline) -> None:
+        """The old primary is down, and seen to be: what freezes or hangs could otherwise take writes again."""
+        if self.gap_began is None:
+            self.gap_began = time.monotonic()
+        runtime = self.context.runtime
+        if runtime.inspect()[self.old.name].state not in DOWN:
+            runtime.kill([self.old.name], deadline)
+        self.guards.forget(self.old.name)
+
+        def blocker() -> str | None:
+            state = runtime.inspect()[self.old.name].state
+            return None if state in DOWN else f"it is {state}"
+
+        wait_until(blocker, deadline, what=f"{self.old.name} is down")
+
+    def name_new(self, deadline: Deadline) -> None:  # noqa: ARG002 - a step's signature
+        if not self.committed():
+            self.guards.of(self.new.name).name_primary(self.new.name, self.epoch, "spokectl", self.reason)
+
+    def adopt_new(self, deadline: Deadline) -> None:
+        """The record, of which there was none, names the new primary, which may go on."""
+        if not self.committed():
+            self.guards.of(self.new.name).adopt("spokectl", self.reason)
+        if self._guard_status(self.new).get("state") == "held":
+            # Nobody is left who would end that. A new guard brings it up read-only, as what is promoted next must be.
+            self.context.runtime.stop([self.new.name], deadline)
+
+    def promote(self, deadline: Deadline) -> None:
+        runtime = self.context.runtime
+        if runtime.inspect()[self.new.name].state in DOWN:
+            runtime.start([self.new.name], deadline)  # it died after it was named: nobody else may be primary now
+            self.guards.forget(self.new.name)
+
+        def blocker() -> str | None:
+            try:
+                self.server().promote(max(1.0, deadline.remaining_s))
+            except (SpokectlError, PostgresUnavailable) as error:
+                self._drop_session()
+                return str(error)
+            return None
+
+        wait_until(blocker, deadline, what=f"{self.new.name} becomes primary")
+
+    def wait_until_followed(self, deadline: Deadline) -> None:
+        """Every Spoke that runs reports a primary that takes writes."""
+        runtime = self.context.runtime
+        seen = runtime.inspect()
+        running = [one for one in self.context.stack.of_kind(Kind.SPOKE) if seen[one.name].state is RunState.RUNNING]
+
+        def blocker() -> str | None:
+            late = [f"{one.name}: {health.reason}" for one in running if not (health := probe(one)).ok]
+            return "; ".join(late) or None
+
+        wait_until(blocker, deadline, what="the Spokes follow")
+        if self.gap_began is not None and self.gap_s is None:
+            self.gap_s = round(time.monotonic() - self.gap_began, 3)
+
+    def rejoin_old(self, deadline: Deadline) -> None:
+        """The old primary is a standby of the new one. Its guard rewinds or copies it where its data has diverged."""
+        self.context.runtime.start([self.old.name], deadline)
+        self._when_guard_is_there(self.old, deadline)
+        if self._guard_status(self.old).get("state") == "held":
+            self.guards.of(self.old.name).rejoin(deadline)
+
+        def blocker() -> str | None:
+            position = self._position(self.old)
+            status = self._guard_status(self.old)
+            lost = divergent_wal(self.old.name, status.get("divergent"))
+            if position is not None and position.in_recovery and position.receiving:
+                if lost is not None and status["divergent"]["epoch"] == self.record()["epoch"]:
+                    self.divergent = lost
+                return None
+            if status.get("state") == "refused":
+                command = status.get("command")
+                raise Failed(
+                    "rejoin_refused",
+                    f"{self.old.name} may not join by itself: {status.get('message')}",
+                    actions=[for_stack(self.context.stack.name, str(command))] if command else [],
+                    details={"divergent": vars(lost) if lost else None},
+                )
+            return str(status.get("message") or "it does not stream yet")
+
+        again = command_line(self.context.stack.name, f"start {self.old.name}")
+        try:
+            wait_until(blocker, deadline, what=f"{self.old.name} streams from {self.new.name}")
+        except OutcomeUnknown as error:
+            raise OutcomeUnknown(error.code, error.message, actions=[again]) from error
+
+    def wait_until_protected(self, deadline: Deadline) -> None:
+        """Commits wait for the standby again, where the stack wants that."""
+        if not wants_synchronous(self.new):
+            return
+
+        def blocker() -> str | None:
+            record = self.record()
+            return None if record["mode"] == "synchronous" else f"the record says {record['mode']}"
+
+        wait_until(blocker, deadline, what="synchronous replication", interval_s=0.05)
+
+    # How they ask
+
+    def _new_position(self) -> Position:
+        try:
+            return self.server().position()
+        except PostgresUnavailable as error:
+            self._drop_session()
+            raise _unavailable(self.new.name, error) from error
+
+    def _position(self, service: Service) -> Position | None:
+        try:
+            with session(service) as asked:
+                return asked.position()
+        except PostgresUnavailable:
+            return None
+
+    def _guard_status(self, service: Service) -> dict[str, Any]:
+        try:
+            return dict(self.guards.status(service.name)["status"] or {})
+        except GuardUnavailable:
+            return {}
+
+    def _when_guard_is_there(self, service: Service, deadline: Deadline) -> None:
+        def blocker() -> str | None:
+            try:
+                return None if self.guards.status(service.name)["guard_alive"] else "its guard does not run yet"
+            except GuardUnavailable as error:
+                return error.message
+
+        wait_until(blocker, deadline, what=f"the guard of {service.name}")
+
+    def _drop_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def _unavailable(service: str, error: PostgresUnavailable) -> Failed:
+    return Failed("postgres_unavailable", f"{service} does not answer: {error}")

@@ -1,0 +1,46 @@
+"""What `switchover postgres` measures before it begins."""
+
+from dataclasses import dataclass
+
+from spokectl.clients.postgres import PostgresUnavailable
+from spokectl.errors import Refused
+from spokectl.operations.context import Context
+from spokectl.operations.health import wants_synchronous
+from spokectl.operations.moves import Check, typed_for
+from spokectl.operations.postgres.move import Move, session
+from spokectl.operations.postgres.preconditions import Measured, switchover_checks, switchover_warnings
+from spokectl.settings import command_line
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A switchover that could be done now, or why it cannot: its measured preconditions, and what will be noticed."""
+
+    checks: list[Check]
+    warnings: list[str]
+
+
+def plan(context: Context, move: Move) -> Plan:
+    """Measures everything that a switchover wants to hold. Refused when a node does not answer at all."""
+    record = move.record()
+    try:
+        with session(move.old) as old, session(move.new) as new:
+            seen = Measured(
+                old=move.old.name,
+                new=move.new.name,
+                recorded_primary=str(record["primary"]),
+                mode=str(record["mode"]),
+                wants_synchronous=wants_synchronous(move.old),
+                old_position=old.position(),
+                new_position=new.position(),
+                sender=old.sender(),
+                old_limits=old.limits(),
+                new_limits=new.limits(),
+            )
+    except PostgresUnavailable as error:
+        raise Refused(
+            "node_unavailable",
+            f"nothing was changed: not both nodes answer: {error}",
+            actions=[command_line(context.stack.name, "up"), command_line(context.stack.name, "failover postgres")],
+        ) from error
+    return Plan(typed_for(context.stack.name, switchover_checks(seen)), switchover_warnings(seen))

@@ -1,0 +1,1 @@
+"""The Redis pair and its Sentinels: what they say, taken together."""

@@ -1,0 +1,153 @@
+"""Operations as tables of steps, and the driver that takes them: each step is journaled before and after.
+
+Up to the point of no return any failure puts everything back; after it an operation only goes forward. Which of the two
+holds is asked of the stack (`World.committed`), never of the journal: so a command that was killed at any point can be
+finished, or undone, by the next one.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from spokectl.errors import Failed, Incomplete, OutcomeUnknown, SpokectlError
+from spokectl.journal import Underway, Unfinished
+from spokectl.result import Report
+from spokectl.wait import Deadline
+
+_UNDO_TIMEOUT_S = 120.0
+
+
+class World(Protocol):
+    """What the steps of a table act on."""
+
+    def committed(self) -> bool:
+        """Whether the point of no return has been passed, as the stack itself says."""
+
+
+W = TypeVar("W", bound=World)
+
+
+@dataclass(frozen=True)
+class Step(Generic[W]):
+    """One step. `act` may be taken again when it is not known how far it came.
+
+    `sentence` tells the operator what it does; `commands` are what it runs, for --dry-run. `undo` is for steps before the
+    point of no return that change anything. `aftercare`: the operation has done its work without it.
+    """
+
+    id: str
+    sentence: str
+    act: Callable[[W, Deadline], None]
+    timeout_s: float
+    commands: tuple[str, ...] = ()
+    undo: Callable[[W, Deadline], None] | None = None
+    aftercare: bool = False
+
+
+@dataclass(frozen=True)
+class Table(Generic[W]):
+    """The steps of `operation` in their order; `point_of_no_return` is the id of the step that commits it."""
+
+    operation: str
+    steps: tuple[Step[W], ...]
+    point_of_no_return: str
+    again: str
+    """The command that finishes or undoes it after an interruption."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step that was taken, and how long it took."""
+
+    step: str
+    sentence: str
+    seconds: float
+
+
+def drive(table: Table[W], world: W, facts: dict[str, object], journal: Underway, report: Report) -> list[Taken]:
+    """Takes all steps.
+
+    Failed when one failed and everything is back as it was; OutcomeUnknown when it can neither be finished nor put back
+    now; Incomplete when the work is done, but a step of its aftercare failed.
+    """
+    journal.begin(table.operation, facts)
+    return _forward(table, world, table.steps, journal, report)
+
+
+def settle(table: Table[W], world: W, found: Unfinished, journal: Underway, report: Report) -> bool:
+    """Ends an operation that was broken off: True when it is finished now, False when everything is back as it was."""
+    if not world.committed():
+        _back(table, world, found.begun, journal, report)
+        return False
+    ids = [step.id for step in table.steps]
+    _forward(table, world, table.steps[ids.index(table.point_of_no_return) + 1 :], journal, report)
+    return True
+
+
+def _forward(table: Table[W], world: W, steps: Sequence[Step[W]], journal: Underway, report: Report) -> list[Taken]:
+    taken: list[Taken] = []
+    for step in steps:
+        began = time.monotonic()
+        journal.note(step.id, "began")
+        report(step.id, "doing", step.sentence)
+        try:
+            step.act(world, Deadline(step.timeout_s))
+        except (SpokectlError, KeyboardInterrupt) as error:
+            journal.note(step.id, "failed")
+            report(step.id, "failed", str(error))
+            _fail(table, world, step, error, journal, report)
+        journal.note(step.id, "done")
+        taken.append(Taken(step.id, step.sentence, round(time.monotonic() - began, 3)))
+        report(step.id, "done", f"{taken[-1].seconds:.2f} s")
+    journal.end()
+    return taken
+
+
+def _fail(table: Table[W], world: W, step: Step[W], error: BaseException, journal: Underway, report: Report) -> None:
+    cause = error.message if isinstance(error, SpokectlError) else "interrupted"
+    actions = error.actions if isinstance(error, SpokectlError) else ()
+    if step.aftercare:
+        journal.end()
+        raise Incomplete(
+            f"{table.operation.replace(' ', '_')}_incomplete",
+            f"{table.operation} is done, but not all is well yet: {step.sentence}: {cause}",
+            actions=actions,
+            details=error.details if isinstance(error, SpokectlError) else {},
+        ) from error
+    try:
+        committed = world.committed()
+    except SpokectlError as unknown:
+        raise OutcomeUnknown(
+            "outcome_unknown",
+            f"{step.sentence}: {cause}; and it cannot be asked whether it happened: {unknown.message}",
+            actions=[table.again],
+        ) from error
+    if committed:
+        raise OutcomeUnknown(
+            "unfinished",
+            f"{step.sentence}: {cause}; the role has been given away already, so it can only be finished",
+            actions=[table.again, *actions],
+        ) from error
+    begun = journal.unfinished()
+    _back(table, world, begun.begun if begun else (), journal, report)
+    if not isinstance(error, SpokectlError):
+        raise error
+    raise Failed(error.code, f"{step.sentence}: {cause}; everything is back as it was", actions=actions) from error
+
+
+def _back(table: Table[W], world: W, begun: Sequence[str], journal: Underway, report: Report) -> None:
+    for step in reversed(table.steps):
+        if step.undo is None or step.id not in begun:
+            continue
+        report(step.id, "undoing", step.sentence)
+        try:
+            step.undo(world, Deadline(_UNDO_TIMEOUT_S))
+        except SpokectlError as error:
+            raise OutcomeUnknown(
+                "not_put_back",
+                f"{table.operation} was broken off, and not everything could be put back: {error.message}",
+                actions=[*error.actions, table.again],
+            ) from error
+        journal.note(step.id, "undone")
+    journal.end()

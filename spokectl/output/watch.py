@@ -1,0 +1,73 @@
+"""A status that is drawn again and again: in place on a terminal, one block or JSON line a change elsewhere."""
+
+import io
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import replace
+from typing import Any
+
+from spokectl.operations.observe import Look, StatusData
+from spokectl.output.stack import print_status
+from spokectl.output.streams import stdout
+from spokectl.printable import printable
+from spokectl.result import dumps, envelope
+
+_UNBOUNDED = 10_000
+
+
+def watch(looks: Iterable[Look], command: str, *, as_json: bool) -> None:
+    """Shows each look until there are no more, or Ctrl-C (KeyboardInterrupt) ends it; the last one stays on the screen."""
+    console = stdout()
+    if not as_json and console.is_terminal and not console.is_dumb_terminal:
+        _redraw(looks)
+        return
+    for look in changes(looks):
+        text = dumps(envelope(command, look.result)) if as_json else "\n".join([*frame(look), ""])
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def _redraw(looks: Iterable[Look]) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=stdout(), auto_refresh=False) as live:
+        for look in looks:
+            lines = frame(look, live.console.width, live.console.height - 1)
+            live.update(Text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
+
+
+def frame(look: Look, width: int = _UNBOUNDED, height: int = _UNBOUNDED) -> list[str]:
+    """The lines of one look: the time, the status, and last, whatever has no room above, the outlook and the reasons."""
+    data, error = look.result.data, look.result.error
+    head = [look.time.strftime("%Y-%m-%d %H:%M:%S UTC")]
+    end = error.message.splitlines() if error else []
+    if isinstance(data, StatusData):
+        with redirect_stdout(io.StringIO()) as drawn:
+            print_status(replace(data, outlook=[]), look.time)
+        head += ["", *drawn.getvalue().splitlines()]
+        end = ["", *(each.sentence for each in data.outlook), *end]
+    tail = [part for line in end for part in textwrap.wrap(printable(line), width, break_on_hyphens=False) or [""]]
+    room = max(1, height - len(tail))
+    if len(head) > room:
+        head = [*head[: room - 1], "…"]
+    return [line[:width] for line in [*head, *tail]]
+
+
+def changes(looks: Iterable[Look]) -> Iterator[Look]:
+    """The first look, and each that says something else than the one before: positions and sizes alone are no change."""
+    last: object = None
+    for look in looks:
+        now = _essence(look.result.data), look.result.error and look.result.error.message
+        if now != last:
+            yield look
+        last = now
+
+
+def _essence(data: Any) -> object:
+    if not isinstance(data, StatusData):
+        return None
+    services = [(each.service, each.state, each.health, each.role, each.reason, each.master) for each in data.services]
+    return services, [(each.service, each.takes_over) for each in data.outlook]

@@ -1,0 +1,157 @@
+"""What the Docker runtime lacks is said in one line, with what mends it, and nothing is left behind. No engine is needed."""
+
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spokectl.errors import Failed, Refused
+from spokectl.runtime.docker import engine
+from spokectl.runtime.docker.compose import explained
+
+VERSIONS = {"1.40": "engine_too_old", "1.45": "no_compose"}
+NO_COMPOSE = "#!/bin/sh\necho \"docker: 'compose' is not a docker command.\" >&2\nexit 1\n"
+COMPOSE_V1 = "#!/bin/sh\necho 1.29.2\n"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """An engine that knows its version and has nothing."""
+
+    api = "1.45"
+
+    def do_GET(self) -> None:
+        has_it = "/images/" not in self.path
+        body = {"ApiVersion": self.api} if self.path.endswith("/version") else [] if has_it else {"message": "no such image"}
+        content = json.dumps(body).encode()
+        self.send_response(200 if has_it else 404)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: object) -> None:
+        """The test's output is its own."""
+
+
+@contextmanager
+def engine_of(api: str) -> Iterator[str]:
+    """The address of an engine that speaks this API."""
+    with tempfile.TemporaryDirectory(prefix="eng", dir="/tmp") as folder:  # a socket's path is short
+        handler = type("_Engine", (_Answers,), {"api": api})
+        with socketserver.ThreadingUnixStreamServer(f"{folder}/s", handler) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield f"unix://{folder}/s"
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def up(tmp_path: Path, host: str, docker: str = NO_COMPOSE) -> tuple[int, dict[str, Any], str]:
+    """Exit code, envelope and stderr of a first `up --runtime docker`, with a `docker` program that says what is given."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text(docker)
+    (programs / "docker").chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPOKE", "DOCKER_"))}
+    environ = kept | {
+        "DOCKER_HOST": host,
+        "SPOKECTL_STATE_DIR": str(tmp_path / "state"),
+        "PATH": f"{programs}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "spokectl", "up", "--runtime", "docker", "--json"],
+        capture_output=True,
+        env=environ,
+        timeout=60,
+    )
+    assert not (tmp_path / "state/spoke/stack.json").exists()
+    return done.returncode, json.loads(done.stdout), done.stderr.decode()
+
+
+def test_no_engine_is_refused_with_the_way_to_start_one_and_the_way_without(tmp_path: Path) -> None:
+    code, answer, stderr = up(tmp_path, f"unix://{tmp_path}/none")
+    assert code == 5
+    assert answer["error"]["code"] == "no_engine"
+    assert "No such file" in answer["error"]["message"]
+    assert any("systemctl start docker" in action for action in answer["error"]["actions"])
+    assert any("--runtime local" in action for action in answer["error"]["actions"])
+    assert "Traceback" not in stderr
+
+
+def test_a_file_that_is_no_socket_is_no_engine(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, answer, _ = up(tmp_path, f"unix://{tmp_path}/file")
+    assert (code, answer["error"]["code"]) == (5, "no_engine")
+
+
+def test_an_engine_that_is_too_old_is_refused_with_both_versions(tmp_path: Path) -> None:
+    with engine_of("1.40") as host:
+        code, answer, _ = up(tmp_path, host)
+    assert (code, answer["error"]["code"]) == (5, "engine_too_old")
+    assert "1.40" in answer["error"]["message"]
+    assert "1.41" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(("program", "said"), [(NO_COMPOSE, "not a docker command"), (COMPOSE_V1, "1.29.2")])
+def test_a_missing_or_old_compose_is_refused_with_its_package(tmp_path: Path, program: str, said: str) -> None:
+    with engine_of("1.45") as host:
+        code, answer, _ = up(tmp_path, host, program)
+    assert (code, answer["error"]["code"]) == (5, "no_compose")
+    assert said in answer["error"]["message"]
+    assert any("docker-compose-plugin" in action for action in answer["error"]["actions"])
+
+
+def test_a_socket_that_this_user_may_not_open_is_refused_with_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    with engine_of("1.45") as host:
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(Refused) as caught:
+            engine.connect({"DOCKER_HOST": host})
+    assert caught.value.code == "engine_permission"
+    assert any("usermod -aG docker" in action for action in caught.value.actions)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (
+            "driver failed programming external connectivity: Bind for 127.0.0.1:8080 failed: port is already allocated",
+            "port_taken",
+        ),
+        ("write /var/lib/docker/tmp/x: no space left on device", "disk_full"),
+        (
+            'Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: no such host',
+            "image_missing",
+        ),
+        ("pull access denied for nowhere, repository does not exist or may require 'docker login'", "image_missing"),
+        ("manifest for redis:no-such-tag not found: manifest unknown", "image_missing"),
+        ("No such image: nowhere:1", "image_missing"),
+        ("Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", "too_many_cpus"),
+        ('Conflict. The container name "/spoke-1" is already in use by container "abc"', "foreign_container"),
+    ],
+)
+def test_what_compose_says_of_a_known_cause_is_a_refusal_of_its_own(line: str, code: str) -> None:
+    error = explained(["Container spoke-1  Starting", f"Error response from daemon: {line}"], "start", "spokectl up")
+    assert isinstance(error, Refused)
+    assert error.code == code
+    assert line in error.message
+    assert error.actions
+
+
+def test_what_compose_says_of_anything_else_is_passed_on() -> None:
+    error = explained(["something odd"], "start the containers", "spokectl up")
+    assert isinstance(error, Failed)
+    assert error.message == "Compose could not start the containers: something odd"

@@ -1,0 +1,144 @@
+"""Redis nodes and Sentinels are judged together, over their own protocol; these servers say what the test wants."""
+
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from spokectl.errors import OutcomeUnknown
+from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
+from spokectl.operations.context import Context
+from spokectl.operations.health import observe
+from spokectl.operations.readiness import wait_until_ready
+from spokectl.settings import StackState
+from spokectl.wait import Deadline
+from tests.unit.test_readiness import SeenRuntime
+
+pytestmark = pytest.mark.timeout(120)
+
+NODES = ("redis-master", "redis-replica")
+SENTINELS = ("redis-sentinel-1", "redis-sentinel-2", "redis-sentinel-3")
+
+
+class Said:
+    """Who is master by the nodes' and by the Sentinels' words; `rounds` counts the questions to the first Sentinel."""
+
+    def __init__(self) -> None:
+        self.masters = {"redis-master"}
+        self.named = "redis-master"
+        self.rounds = 0
+        self.info = "redis_version:8.0.2\r\n"
+        self.at_round: Callable[[int], None] = lambda _: None
+
+    def answer(self, name: str, words: list[str]) -> bytes:
+        match [word.upper() for word in words]:
+            case ["ROLE"] if name in self.masters:
+                return b"*3\r\n$6\r\nmaster\r\n:1\r\n*0\r\n"
+            case ["ROLE"]:
+                return b"*5\r\n$5\r\nslave\r\n" + bulk(self.named) + b":6379\r\n$9\r\nconnected\r\n:1\r\n"
+            case ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", _]:
+                if name == SENTINELS[0]:
+                    self.rounds += 1
+                    self.at_round(self.rounds)
+                return b"*2\r\n" + bulk(self.named) + bulk("6379")
+            case ["SENTINEL", "CKQUORUM", _]:
+                return b"+OK 3 usable Sentinels\r\n"
+            case ["INFO"]:
+                return bulk(self.info)
+            case _:
+                return b"+OK\r\n"
+
+
+def bulk(text: str) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(text), text.encode())
+
+
+@contextmanager
+def serving(name: str, said: Said) -> Iterator[int]:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while count := self.rfile.readline()[1:].strip():
+                words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2].decode() for _ in range(int(count))]
+                self.wfile.write(said.answer(name, words))
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def context(tmp_path: Path, said: Said) -> Iterator[Context]:
+    with ExitStack() as running:
+        services = {}
+        for name in (*NODES, *SENTINELS):
+            kind, target = (Kind.REDIS, 6379) if name in NODES else (Kind.SENTINEL, 26379)
+            ports = (Port("127.0.0.1", running.enter_context(serving(name, said)), target),)
+            services[name] = Service(name, kind, "", HealthProbe(kind, target), {}, name, ports)
+        seen = {name: Inspection(name, RunState.RUNNING, pid=1) for name in services}
+        stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
+        yield Context(stack, StackState("second", tmp_path), SeenRuntime([seen]))
+
+
+def reasons(context: Context, *names: str) -> dict[str, str]:
+    return {status.service: status.reason for status in observe(context, names or context.stack.services) if not status.ok}
+
+
+def test_a_stack_that_agrees_is_healthy_and_says_who_follows_whom(context: Context) -> None:
+    statuses = {status.service: status for status in observe(context, context.stack.services)}
+    assert {status.health for status in statuses.values()} == {"healthy"}
+    assert statuses["redis-replica"].master == "redis-master"
+    assert statuses["redis-sentinel-2"].master == "redis-master"
+
+
+def test_a_master_that_the_sentinels_do_not_name_is_unhealthy_even_when_it_alone_is_asked_about(
+    context: Context, said: Said
+) -> None:
+    said.named = "redis-replica"
+    wrong = "says master, but the Sentinels name redis-replica"
+    assert reasons(context, "redis-master") == {"redis-master": wrong}
+
+
+def test_a_server_that_is_no_redis_is_called_what_it_is(context: Context, said: Said) -> None:
+    assert {status.version for status in observe(context, context.stack.services)} == {"8.0.2"}
+    said.info = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\n"
+    assert {status.version for status in observe(context, context.stack.services)} == {"8.1.1 (Valkey)"}
+
+
+def test_two_masters_are_both_unhealthy(context: Context, said: Said) -> None:
+    said.masters = set(NODES)
+    wrong = "redis-master and redis-replica both say master; the Sentinels name redis-master"
+    assert reasons(context) == dict.fromkeys(NODES, wrong)
+
+
+def test_a_wait_lasts_until_nodes_and_sentinels_agree(context: Context, said: Said) -> None:
+    """A failover of which the first answers told: the nodes had changed roles, the Sentinels had not yet heard."""
+    said.masters = {"redis-replica"}
+
+    def hear_of_it(rounds: int) -> None:
+        if rounds == 3:
+            said.named = "redis-replica"
+
+    said.at_round = hear_of_it
+    wait_until_ready(context, list(context.stack.services), Deadline(60), lambda *_: None)
+    assert said.rounds >= 3
+    assert reasons(context) == {}
+
+
+def test_a_wait_for_an_agreement_that_does_not_come_ends_with_the_reason(context: Context, said: Said) -> None:
+    said.masters = set(NODES)
+    with pytest.raises(OutcomeUnknown, match="both say master"):
+        wait_until_ready(context, list(context.stack.services), Deadline(1), lambda *_: None)

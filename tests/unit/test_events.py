@@ -1,0 +1,194 @@
+"""Who did what to what, why, and how it ended: read from the journal and from the servers' own log lines."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spokectl.errors import Refused
+from spokectl.journal import Journal
+from spokectl.model import Kind, LogLine
+from spokectl.operations.event_lines import of_journal, of_line
+from spokectl.output.stack import print_event
+
+BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+NAMES = {"127.0.0.1:6379": "redis-master", "127.0.0.1:6380": "redis-replica", "127.0.0.1:26379": "redis-sentinel-1"}
+
+
+def record(operation: str, phase: str, after_s: float, pid: int = 7, **facts: object) -> dict[str, object]:
+    time = (BEGAN + timedelta(seconds=after_s)).isoformat()
+    return {"time": time, "operation": operation, "phase": phase, "actor": "ann", "pid": pid} | facts
+
+
+def test_an_operation_is_one_event_at_its_start_that_says_how_it_ended() -> None:
+    records = [
+        record("kill", "started", 0, services=["a", "b"]),
+        record("up", "started", 1, pid=8),
+        record("kill", "done", 2.5),
+        record("up", "failed", 3, pid=8, code="timeout", message="not ready: c\nits log"),
+    ]
+    kill, up = of_journal(records)
+    assert (kill.time, kill.who, kill.what, kill.target, kill.why, kill.outcome) == (
+        BEGAN,
+        "ann",
+        "kill",
+        "a, b",
+        "",
+        "done (2.5 s)",
+    )
+    assert (up.what, up.target, up.why, up.outcome) == ("up", "the stack", "not ready: c", "failed (2.0 s)")
+
+
+def test_an_operation_without_an_end_is_under_way_and_one_without_a_start_is_shown_as_it_is() -> None:
+    records = [record("down", "started", 0, volumes=True), record("switchover", "step 3", 1, reason="asked for")]
+    events = {event.what: event for event in of_journal([*records, {"no": "event"}])}
+    assert (events["down"].outcome, events["down"].target) == ("under way", "volumes=True")
+    assert (events["switchover"].outcome, events["switchover"].why) == ("step 3", "asked for")
+
+
+def test_an_operation_that_moves_a_role_says_from_where_to_where() -> None:
+    moved: dict[str, Any] = {"old": "a", "new": "b", "reason": "switchover postgres"}
+    records = [record("switchover postgres", "started", 0, **moved), record("switchover postgres", "done", 1.5)]
+    [event] = of_journal(records)
+    assert (event.target, event.why, event.outcome) == ("b", "in place of a", "done (1.5 s)")
+
+
+def test_a_follower_sees_the_start_and_the_end_each_when_it_is() -> None:
+    records = [record("kill", "started", 0, services=["a"]), record("kill", "done", 2)]
+    start, end = of_journal(records, running=True)
+    assert (start.time, start.outcome) == (BEGAN, "under way")
+    assert (end.time, end.target, end.outcome) == (BEGAN + timedelta(seconds=2), "a", "done (2.0 s)")
+
+
+GUARD = "2026-01-31 12:00:00.000 UTC [7] guard: "
+SENTINEL = "7:X 31 Jan 2026 12:00:00.000 # "
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "seen"),
+    [
+        (
+            Kind.POSTGRES,
+            f"{GUARD}the record now says degraded: the standby has been gone for 5 s",
+            ("guard of s", "degraded", "cluster record", "the standby has been gone for 5 s", ""),
+        ),
+        (
+            Kind.POSTGRES,
+            f"{GUARD}promoted by hand: the record now names this node (epoch 2)",
+            ("guard of s", "new primary", "s", "promoted by hand", "epoch 2"),
+        ),
+        (Kind.POSTGRES, f"{GUARD}running as standby", ("guard of s", "running as standby", "s", "", "")),
+        (
+            Kind.POSTGRES,
+            f"{GUARD}refused: writes here: 12 bytes; type: spokectl postgres reinit s --discard",
+            ("guard of s", "refused", "s", "writes here: 12 bytes", "type: spokectl postgres reinit s --discard"),
+        ),
+        (
+            Kind.POSTGRES,
+            f"{GUARD}64 bytes of WAL that only this node had (timeline 1, 0/30 to 0/70) are kept in /d/data.divergent-1",
+            (
+                "guard of s",
+                "gave up WAL",
+                "s",
+                "64 bytes of WAL that only this node had (timeline 1, 0/30 to 0/70)",
+                "kept in /d/data.divergent-1",
+            ),
+        ),
+        (
+            Kind.POSTGRES,
+            f"{GUARD}rewound to 0/3000000",
+            ("guard of s", "says", "s", "rewound to 0/3000000", ""),
+        ),
+        (
+            Kind.SENTINEL,
+            f"{SENTINEL}+switch-master spoke-redis 127.0.0.1 6379 127.0.0.1 6380",
+            ("s", "+switch-master", "redis-replica", "master in place of redis-master", ""),
+        ),
+        (
+            Kind.SENTINEL,
+            f"{SENTINEL}+odown master spoke-redis 127.0.0.1 6379 #quorum 3/2",
+            ("s", "+odown", "redis-master", "enough Sentinels agree that it is down", "quorum 3/2"),
+        ),
+        (
+            Kind.SENTINEL,
+            f"{SENTINEL}+sdown sentinel 1f 127.0.0.1 26379 @ spoke-redis 127.0.0.1 6379",
+            ("s", "+sdown", "redis-sentinel-1", "does not answer this Sentinel", ""),
+        ),
+        (Kind.SENTINEL, f"{SENTINEL}+sdown slave x 10.9.9.9 1 @ m 127.0.0.1 6379", ("s", "+sdown", "10.9.9.9:1", None, "")),
+        (
+            Kind.SENTINEL,
+            f"{SENTINEL}+tilt #tilt mode entered",
+            ("s", "+tilt", "s", "the clock jumped: no decisions for 30 s", ""),
+        ),
+        (
+            Kind.REDIS,
+            "2026-01-31T12:00:00Z s: starting as replica of redis-master at 127.0.0.1:6379 (it says that it is the master)",
+            ("s", "starting as replica", "s", "of redis-master at 127.0.0.1:6379 (it says that it is the master)", ""),
+        ),
+    ],
+)
+def test_a_server_s_own_move_is_an_event(kind: Kind, text: str, seen: tuple[str | None, ...]) -> None:
+    event = of_line(LogLine("s", BEGAN, text), kind, NAMES)
+    assert event is not None
+    for found, expected in zip((event.who, event.what, event.target, event.why, event.outcome), seen, strict=True):
+        assert expected is None or found == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Kind.POSTGRES, "2026-01-31 12:00:00.000 UTC [7] LOG:  checkpoint starting: time"),
+        (Kind.POSTGRES, f"{GUARD}starting: PostgreSQL has been started and does not answer yet"),
+        (Kind.SENTINEL, f"{SENTINEL}+vote-for-leader 1f 1"),
+        (Kind.SENTINEL, "7:X 31 Jan 2026 12:00:00.000 * Sentinel new configuration saved on disk"),
+        (Kind.REDIS, "7:M 31 Jan 2026 12:00:00.000 * Background saving started by pid 9"),
+        (Kind.SPOKE, f"{GUARD}running as standby"),
+    ],
+)
+def test_what_is_no_move_is_left_out(kind: Kind, text: str) -> None:
+    assert of_line(LogLine("s", BEGAN, text), kind, NAMES) is None
+
+
+def test_a_line_from_before_the_first_dated_one_has_no_place_in_time() -> None:
+    assert of_line(LogLine("s", None, f"{GUARD}running as standby"), Kind.POSTGRES, NAMES) is None
+
+
+def test_an_event_is_one_line_whatever_a_log_says(capsys: pytest.CaptureFixture[str]) -> None:
+    event = of_line(LogLine("s", BEGAN, f"{GUARD}failed: \x1b[31mred\x1b[0m; type: spokectl up"), Kind.POSTGRES, NAMES)
+    assert event is not None
+    print_event(event)
+    out = capsys.readouterr().out
+    assert out.startswith("2026-01-31 12:00:00.000  guard of s ")
+    assert out.endswith("\\x1b[31mred\\x1b[0m; type: spokectl up\n")
+    assert out.count("\n") == 1
+
+
+def test_a_journal_is_followed_from_before_it_exists_and_a_torn_line_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    journal = Journal(path)
+    whole = json.dumps({"operation": "torn"})
+
+    def refused() -> None:
+        with journal.operation("up"):
+            raise Refused("locked", "held by somebody")
+
+    def first() -> None:
+        with pytest.raises(Refused):
+            refused()
+
+    def write(text: str) -> None:
+        with path.open("a") as file:
+            file.write(text)
+
+    steps: Iterator[Callable[[], None]] = iter([first, lambda: write(whole[:5]), lambda: write(whole[5:] + "\n")])
+
+    def pause() -> None:
+        next(steps)()
+
+    followed = journal.follow(pause)
+    seen = [next(followed) for _ in range(3)]
+    assert [each["operation"] for each in seen] == ["up", "up", "torn"]
+    assert [each.get("phase") for each in seen] == ["started", "failed", None]

@@ -1,0 +1,172 @@
+"""The driver of step tables: forward, back, and on from wherever it was broken off."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from spokectl.errors import Failed, Incomplete, OutcomeUnknown, Refused
+from spokectl.journal import Underway
+from spokectl.operations.steps import Step, Table, drive, settle
+from spokectl.wait import Deadline
+
+
+@dataclass
+class Lamp:
+    """A world of three switches; turning on the second commits."""
+
+    on: list[str] = field(default_factory=list)
+    breaks_at: str = ""
+    silent: bool = False
+
+    def committed(self) -> bool:
+        if self.silent:
+            raise Refused("silent", "nobody can be asked")
+        return "b" in self.on
+
+
+class Killed(BaseException):
+    """kill -9: nothing after it is done."""
+
+
+def turn_on(name: str) -> Step[Lamp]:
+    def act(lamp: Lamp, _: Deadline) -> None:
+        if lamp.breaks_at == name:
+            raise Failed("broken", f"{name} is broken", details={"lamp": name})
+        if name not in lamp.on:
+            lamp.on.append(name)
+
+    def undo(lamp: Lamp, _: Deadline) -> None:
+        if name in lamp.on:
+            lamp.on.remove(name)
+
+    return Step(name, f"turn on {name}", act, 1.0, undo=undo if name == "a" else None, aftercare=name == "d")
+
+
+TABLE = Table("light", tuple(turn_on(name) for name in "abcd"), "b", "spokectl light")
+
+
+def say_nothing(subject: str, state: str, detail: str = "") -> None:
+    """Takes a report."""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Underway:
+    return Underway(tmp_path / "underway")
+
+
+def test_all_steps_are_taken_and_no_journal_is_left(journal: Underway) -> None:
+    lamp = Lamp()
+    taken = drive(TABLE, lamp, {"colour": "red"}, journal, say_nothing)
+    assert [step.step for step in taken] == list("abcd") == lamp.on
+    assert journal.unfinished() is None
+
+
+def test_a_failure_before_the_point_of_no_return_puts_everything_back(journal: Underway) -> None:
+    lamp = Lamp(breaks_at="b")
+    with pytest.raises(Failed, match="turn on b: b is broken; everything is back as it was"):
+        drive(TABLE, lamp, {}, journal, say_nothing)
+    assert lamp.on == []
+    assert journal.unfinished() is None
+
+
+def test_after_it_the_journal_stays_for_the_command_that_finishes(journal: Underway) -> None:
+    lamp = Lamp(breaks_at="c")
+    with pytest.raises(OutcomeUnknown) as raised:
+        drive(TABLE, lamp, {"colour": "red"}, journal, say_nothing)
+    assert raised.value.actions == ("spokectl light",)
+    found = journal.unfinished()
+    assert found is not None
+    assert (found.operation, found.facts, found.begun) == ("light", {"colour": "red"}, ("a", "b", "c"))
+    lamp.breaks_at = ""
+    assert settle(TABLE, lamp, found, journal, say_nothing)
+    assert lamp.on == list("abcd")
+
+
+def test_a_failure_of_the_aftercare_is_done_but_incomplete(journal: Underway) -> None:
+    lamp = Lamp(breaks_at="d")
+    with pytest.raises(Incomplete, match="light is done, but not all is well yet") as raised:
+        drive(TABLE, lamp, {}, journal, say_nothing)
+    assert raised.value.details == {"lamp": "d"}
+    assert lamp.on == list("abc")
+    assert journal.unfinished() is None
+
+
+def test_where_nobody_says_whether_it_is_committed_nothing_is_guessed(journal: Underway) -> None:
+    lamp = Lamp(breaks_at="b", silent=True)
+    with pytest.raises(OutcomeUnknown, match="it cannot be asked whether it happened"):
+        drive(TABLE, lamp, {}, journal, say_nothing)
+    assert lamp.on == ["a"]
+    assert journal.unfinished() is not None
+
+
+@pytest.mark.parametrize("phase", ["began", "done"])
+@pytest.mark.parametrize("step", list("abcd"))
+def test_killed_anywhere_it_is_put_back_or_finished(
+    step: str, phase: str, journal: Underway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = Underway.note
+
+    def note_or_die(self: Underway, name: str, now: str) -> None:
+        if (name, now) == (step, phase) == (step, "done"):
+            raise Killed
+        note(self, name, now)
+        if (name, now) == (step, phase):
+            raise Killed
+
+    lamp = Lamp()
+    with monkeypatch.context() as patched:
+        patched.setattr(Underway, "note", note_or_die)
+        with pytest.raises(Killed):
+            drive(TABLE, lamp, {}, journal, say_nothing)
+    found = journal.unfinished()
+    assert found is not None
+    committed = lamp.committed()
+    assert settle(TABLE, lamp, found, journal, say_nothing) is committed
+    assert lamp.on == (list("abcd") if committed else [])
+    assert journal.unfinished() is None
+
+
+def test_a_first_line_that_a_crash_cut_short_means_that_nothing_was_done(tmp_path: Path) -> None:
+    path = tmp_path / "underway"
+    path.write_text('{"time": "2026-01-01T00:00:00", "oper')
+    assert Underway(path).unfinished() is None
+
+
+def test_ctrl_c_before_the_point_of_no_return_puts_back_and_stays_an_interruption(journal: Underway) -> None:
+    def interrupted(lamp: Lamp, _: Deadline) -> None:
+        raise KeyboardInterrupt
+
+    table = Table("light", (TABLE.steps[0], Step("b", "turn on b", interrupted, 1.0)), "b", "spokectl light")
+    lamp = Lamp()
+    with pytest.raises(KeyboardInterrupt):
+        drive(table, lamp, {}, journal, say_nothing)
+    assert lamp.on == []
+    assert journal.unfinished() is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'{"operation": "light"}\n',
+        b'{"operation": "light", "facts": []}\n',
+        b'{"step": "a", "phase": "began"}\n',
+        b'{"operation": "light", "facts": {}}\n{"phase": "began"}\n',
+    ],
+)
+def test_a_journal_that_no_crash_leaves_behind_is_refused_by_name_and_kept(tmp_path: Path, lines: bytes) -> None:
+    path = tmp_path / "underway"
+    path.write_bytes(lines)
+    with pytest.raises(Refused, match=str(path)) as refused:
+        Underway(path).unfinished()
+    assert refused.value.code == "journal_damaged"
+    assert f"rm {path}" in refused.value.actions[-1]
+    assert path.read_bytes() == lines
+
+
+def test_a_line_of_the_journal_that_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "underway"
+    path.write_bytes(b'{"operation": "light", "facts": {}}\n\xff\xfe\n{"step": "a", "phase": "began"}\n')
+    found = Underway(path).unfinished()
+    assert found is not None
+    assert found.begun == ("a",)
