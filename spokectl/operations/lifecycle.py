@@ -16,8 +16,8 @@ from spokectl.model import Stack
 from spokectl.operations import last_known, rollout
 from spokectl.operations.context import Context, exclusive, open_context, open_stack, scaled, stack_file
 from spokectl.operations.endpoints import Endpoint, endpoints
-from spokectl.operations.health import ServiceStatus, judged, load_probes, observe, probe
-from spokectl.operations.readiness import wait_until_ready
+from spokectl.operations.health import ServiceStatus, judged, load_probes, probe
+from spokectl.operations.readiness import last_look, wait_until_ready
 from spokectl.operations.scale import Scaled, override_for, port_settings_for
 from spokectl.operations.settings import require_shapes
 from spokectl.result import Report, Result
@@ -93,8 +93,7 @@ def up(request: UpRequest, report: Report) -> Result:
         wait_until_ready(context, wanted, deadline, report)
         rollout.reload_changed(context, deadline)
         last_known.keep_applied(state, stack)
-        # Roles can change while others come up (a master is named, a standby connects): all are asked once more.
-        statuses = observe(context, stack.services)
+        statuses = last_look(context, wanted, deadline, report)
     roles = {status.service: status.role for status in statuses}
     data = UpData(
         stack.name,

@@ -8,7 +8,7 @@ from itertools import groupby
 from spokectl.errors import Failed, OutcomeUnknown
 from spokectl.model import Inspection, Kind, RunState
 from spokectl.operations.context import Context
-from spokectl.operations.health import WHO_AGREE, ServiceStatus, agreed, observe_one, with_last_words
+from spokectl.operations.health import WHO_AGREE, ServiceStatus, agreed, observe, observe_one, with_last_words
 from spokectl.operations.postgres.guard import guard_word
 from spokectl.result import Report
 from spokectl.settings import command_line, for_stack
@@ -48,6 +48,20 @@ def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, re
             if deadline.passed:
                 watch.fail_late(pending, deadline.timeout_s)
             time.sleep(min(_POLL_S, deadline.remaining_s + 0.001))
+
+
+def last_look(context: Context, wanted: list[str], deadline: Deadline, report: Report) -> list[ServiceStatus]:
+    """Asks all of the stack once more: roles change while others come up, as when Sentinels choose another master.
+
+    A wanted service that does not answer any more, or is contradicted by the others, is waited for again: what is not well
+    in this answer is so at the deadline, or is degraded and will not mend by waiting.
+    """
+    while True:
+        statuses = observe(context, context.stack.services)
+        lost = [each for each in statuses if each.service in wanted and each.health in {"unhealthy", "down"}]
+        if not lost or deadline.passed:
+            return statuses
+        wait_until_ready(context, wanted, deadline, report)
 
 
 class _Watch:

@@ -12,7 +12,7 @@ from spokectl.errors import OutcomeUnknown
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
 from spokectl.operations.health import observe
-from spokectl.operations.readiness import wait_until_ready
+from spokectl.operations.readiness import last_look, wait_until_ready
 from spokectl.settings import StackState
 from spokectl.wait import Deadline
 from tests.unit.test_readiness import SeenRuntime
@@ -142,3 +142,23 @@ def test_a_wait_for_an_agreement_that_does_not_come_ends_with_the_reason(context
     said.masters = set(NODES)
     with pytest.raises(OutcomeUnknown, match="both say master"):
         wait_until_ready(context, list(context.stack.services), Deadline(1), lambda *_: None)
+
+
+def test_sentinels_that_choose_another_master_after_the_wait_are_waited_for_again(context: Context, said: Said) -> None:
+    """The Sentinels name the replica first, which says master only later: nobody agrees at the first of the last looks."""
+    said.named = "redis-replica"
+
+    def become_master(rounds: int) -> None:
+        if rounds == 3:
+            said.masters = {"redis-replica"}
+
+    said.at_round = become_master
+    statuses = last_look(context, list(context.stack.services), Deadline(60), lambda *_: None)
+    assert [status.reason for status in statuses if not status.ok] == []
+    assert said.rounds >= 3
+
+
+def test_a_last_look_at_the_deadline_gives_what_it_saw(context: Context, said: Said) -> None:
+    said.masters = set(NODES)
+    statuses = last_look(context, list(context.stack.services), Deadline(0), lambda *_: None)
+    assert {status.service for status in statuses if not status.ok} == set(NODES)

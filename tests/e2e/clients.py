@@ -8,12 +8,15 @@ from pathlib import Path
 from tests.e2e.conftest import Tool
 from tests.e2e.protos import contents, lay_out, modules
 
-FIRST_ROLES = {
-    "postgres-primary": "primary",
-    "postgres-replica": "standby",
-    "redis-master": "master",
-    "redis-replica": "replica",
-}
+
+def require_one_of_each_role(tool: Tool) -> None:
+    """PostgreSQL's roles as the stack file names them, since only an operator moves them, and one Redis master.
+
+    Either Redis node may be it: where everything stands still for two seconds, the Sentinels move it.
+    """
+    roles = tool.roles()
+    assert (roles["postgres-primary"], roles["postgres-replica"]) == ("primary", "standby")
+    assert {roles["redis-master"], roles["redis-replica"]} == {"master", "replica"}
 
 
 def get(url: str) -> bytes:

@@ -78,6 +78,12 @@ class Tool:
     def url(self, port: int = 8080) -> str:
         return f"http://127.0.0.1:{self.port(port)}"
 
+    def up_in_first_roles(self) -> None:
+        """`up`, and Redis's master where the stack file has it: Sentinels move it where all stands still for seconds."""
+        self.up()
+        if self.roles()["redis-master"] != "master":
+            self.ok("switchover", "redis", "--to", "redis-master")
+
     def pids(self) -> dict[str, int | None]:
         return {row["service"]: row["pid"] for row in self.json("ps")}
 
@@ -167,6 +173,7 @@ def keep_evidence(tool: Tool, folder: Path) -> None:
     for name, words in {"status": ["status"], "ps": ["ps"], "logs": ["logs", "--tail", "2000"]}.items():
         done = tool.run(*words)
         (folder / f"{name}.txt").write_bytes(done.stdout + done.stderr)
+    print((folder / "status.txt").read_text())
 
 
 def eventually(check: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.clients import FIRST_ROLES, get
+from tests.e2e.clients import get, require_one_of_each_role
 from tests.e2e.conftest import COMMAND_TIMEOUT_S, Tool, eventually, processes_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -37,7 +37,7 @@ def test_up_brings_the_same_data_back_after_kill_9_of(make_tool: Callable[..., T
         except psutil.NoSuchProcess:
             continue
     tool.up()
-    assert FIRST_ROLES.items() <= tool.roles().items()
+    require_one_of_each_role(tool)
     assert get(f"{tool.url()}/modules/kept/versions/v1.0.0/files/kept.proto")
     pulled = tool.json("versions", "file", "kept", "v1.0.0", "kept.proto")
     assert pulled["content"] == proto.read_text()

@@ -75,7 +75,7 @@ def used(tool: Tool) -> Iterator[None]:
 
 def test_a_switchover_loses_no_acknowledged_write_and_no_request_fails(runtime: str, make_tool: Callable[..., Tool]) -> None:
     tool = make_tool(runtime=runtime)
-    tool.up()
+    tool.up_in_first_roles()
     with used(tool):
         for new, expected in (("redis-replica", ("replica", "master")), ("redis-master", ("master", "replica"))):
             setter = Setter(tool)
@@ -114,7 +114,7 @@ def test_a_lost_master_is_replaced_and_comes_back_as_replica(
 
 def test_what_must_not_move_is_refused(make_tool: Callable[..., Tool]) -> None:
     tool = make_tool()
-    tool.up()
+    tool.up_in_first_roles()
     planned = tool.json("failover", "redis", "--dry-run")
     assert (planned["operation"], planned["because"]) == (
         "switchover redis",

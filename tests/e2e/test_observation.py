@@ -86,7 +86,7 @@ def test_a_lost_redis_master_is_followed_by_shell_outlook_and_events_and_sentine
     runtime: str, make_tool: Callable[..., Tool]
 ) -> None:
     tool = make_tool(runtime=runtime)
-    tool.up()
+    tool.up_in_first_roles()
     eventually(lambda: outlook(tool, 1)["takes_over"] == "redis-replica", "the replica would take over", WAIT_S)
     assert tool.ok("shell", "redis", "--", "SET", "seen", "here") == "OK\n"
     replica = ("shell", "redis", "--node", "redis-replica", "--", "GET", "seen")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import FIRST_ROLES, Reader, get, pull_all, push_all
+from tests.e2e.clients import Reader, get, pull_all, push_all, require_one_of_each_role
 from tests.e2e.conftest import Tool, eventually
 from tests.e2e.protos import contents
 
@@ -31,7 +31,7 @@ def test_real_modules_survive_a_lost_instance_and_a_restart_of_everything(
         else "healthy"
         for each in data["services"]
     }
-    assert FIRST_ROLES.items() <= tool.roles().items()
+    require_one_of_each_role(tool)
 
     pushed = push_all(tool, tmp_path / "pushed")
     assert sum(len(contents(folder)) for folder in pushed.values()) >= 70
@@ -90,7 +90,7 @@ def test_a_server_that_dies_comes_back_by_itself(runtime: str, make_tool: Callab
         os.kill(victim, signal.SIGKILL)
         eventually(lambda v=victim, s=service: tool.pids()[s] not in {None, v}, f"{service} is started again")  # type: ignore[misc]
     eventually(lambda: tool.run("status").returncode == 0, "everything is well again", timeout_s=180)
-    assert FIRST_ROLES.items() <= tool.roles().items()
+    require_one_of_each_role(tool)
 
 
 def test_down_keeps_data_and_down_volumes_deletes_it(runtime: str, make_tool: Callable[..., Tool]) -> None:
