@@ -115,6 +115,26 @@ def test_of_two_operations_at_once_one_is_refused_naming_the_other(tool: Tool) -
     wait_until_whole(tool, nodes["standby"])
 
 
+@pytest.mark.parametrize("role", ["primary", "standby"])
+def test_a_switchover_with_a_frozen_guard_is_refused_before_anything_stands_still(role: str, tool: Tool) -> None:
+    nodes = observed(tool)[1]
+    guard, said = (
+        guard_of(tool, nodes[role]),
+        tool.state / tool.stack / "volumes" / "postgres-cluster" / f"{nodes[role]}.json",
+    )
+    guard.suspend()
+    try:
+        eventually(lambda: time.time() - said.stat().st_mtime > 6, "the guard has been silent for a while")
+        done = tool.run("switchover", "postgres", "--json")
+    finally:
+        guard.resume()
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"]) == (5, "precondition_failed")
+    assert f"the guard of {nodes[role]} says nothing" in error["message"]
+    assert f"spokectl restart {nodes[role]} --stack {tool.stack}" in error["actions"]
+    wait_until_whole(tool, nodes["primary"])
+
+
 def test_a_failover_that_would_lose_writes_is_refused_and_loses_no_more_than_it_says() -> None:
     """Replication is asynchronous, and the standby's receiver is frozen."""
     with postgres_pair("local", "lagging", SPOKE_POSTGRES_SYNCHRONOUS="off") as tool:

@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from spokectl.errors import Failed, OutcomeUnknown, SpokectlError
@@ -137,6 +138,16 @@ class Guards:
         except GuardUnavailable:
             self.forget(node)
             raise
+
+    def silence(self, node: str, since: datetime) -> str:
+        """Why the word of the node's guard is not to be relied on; empty when it acts, and has said something since then."""
+        try:
+            found = self.status(node)
+        except GuardUnavailable as error:
+            return error.message
+        if not found["guard_alive"] or datetime.fromisoformat(found["status"]["time"]) < since:
+            return "its guard does not act yet"
+        return ""
 
     def record(self, nodes: Iterable[str]) -> dict[str, Any]:
         """The cluster record, as the first of the nodes has it that can be asked.

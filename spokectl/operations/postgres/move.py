@@ -6,6 +6,7 @@ a server that may still take writes is seen to be down before that.
 
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from spokectl.clients.postgres import PostgresUnavailable
@@ -104,8 +105,9 @@ class Move:
         runtime = self.context.runtime
         if runtime.inspect()[self.old.name].state is RunState.PAUSED:
             runtime.unpause([self.old.name])
+        began = datetime.now(UTC)
         runtime.start([self.old.name], deadline)
-        self._when_guard_is_there(self.old, deadline)
+        self._when_guard_is_there(self.old, began, deadline)
         self.guards.of(self.old.name).rejoin(deadline)
 
         def blocker() -> str | None:
@@ -193,8 +195,9 @@ class Move:
 
     def rejoin_old(self, deadline: Deadline) -> None:
         """The old primary is a standby of the new one. Its guard rewinds or copies it where its data has diverged."""
+        began = datetime.now(UTC)
         self.context.runtime.start([self.old.name], deadline)
-        self._when_guard_is_there(self.old, deadline)
+        self._when_guard_is_there(self.old, began, deadline)
         if self._guard_status(self.old).get("state") == "held":
             self.guards.of(self.old.name).rejoin(deadline)
 
@@ -255,12 +258,11 @@ class Move:
         except GuardUnavailable:
             return {}
 
-    def _when_guard_is_there(self, service: Service, deadline: Deadline) -> None:
+    def _when_guard_is_there(self, service: Service, began: datetime, deadline: Deadline) -> None:
+        """In a container a new guard has the process number of the one before it: only what it says now counts."""
+
         def blocker() -> str | None:
-            try:
-                return None if self.guards.status(service.name)["guard_alive"] else "its guard does not run yet"
-            except GuardUnavailable as error:
-                return error.message
+            return self.guards.silence(service.name, began) or None
 
         wait_until(blocker, deadline, what=f"the guard of {service.name}")
 

@@ -114,13 +114,10 @@ def bring(context: Context, guards: Guards, node: str, report: Report) -> None:
         guards.forget(node)
 
     def blocker() -> str | None:
-        try:
-            found = guards.status(node)
-        except GuardUnavailable as error:
-            return error.message
-        word = found["status"]
-        if not found["guard_alive"] or datetime.fromisoformat(word["time"]) < began:
-            return "its guard does not run yet"
+        silence = guards.silence(node, began)
+        if silence:
+            return silence
+        word = guards.status(node)["status"]
         return None if word["state"] in _DECIDED else f"its guard says: {word['state']} {word['message']}"
 
     # One that cannot come to a decision, such as one whose server ends again and again, is asked all the same.

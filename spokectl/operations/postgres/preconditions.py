@@ -3,7 +3,7 @@
 The list is the union of what repmgr's, Patroni's and CloudNativePG's switchovers check, as far as it can differ here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spokectl.clients.postgres_session import Position, Sender
@@ -17,7 +17,10 @@ DEFAULT_LOSS_LIMIT_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Measured:
-    """What a switchover looks at. `mode` is the record's; `sender` is None when no standby streams."""
+    """What a switchover looks at. `mode` is the record's; `sender` is None when no standby streams.
+
+    `silent`: the nodes whose guard lives and does nothing, which would neither stop a server nor bring it back.
+    """
 
     old: str
     new: str
@@ -29,6 +32,7 @@ class Measured:
     sender: Sender | None
     old_limits: Mapping[str, int]
     new_limits: Mapping[str, int]
+    silent: Sequence[str] = ()
 
 
 def switchover_checks(seen: Measured) -> list[Check]:
@@ -48,6 +52,12 @@ def switchover_checks(seen: Measured) -> list[Check]:
             old.system_identifier == new.system_identifier,
             f"system identifiers {old.system_identifier} and {new.system_identifier}",
             f"spokectl postgres reinit {seen.new} --discard",
+        ),
+        Check(
+            "guards act",
+            not seen.silent,
+            "both do" if not seen.silent else f"the guard of {' and of '.join(seen.silent)} says nothing",
+            f"spokectl restart {' '.join(seen.silent)}",
         ),
         Check(
             "standby streams",

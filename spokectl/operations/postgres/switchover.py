@@ -36,6 +36,7 @@ def plan(context: Context, move: Move) -> Plan:
                 sender=old.sender(),
                 old_limits=old.limits(),
                 new_limits=new.limits(),
+                silent=[node.name for node in (move.old, move.new) if not move.guards.status(node.name)["guard_alive"]],
             )
     except PostgresUnavailable as error:
         raise Refused(

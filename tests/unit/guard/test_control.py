@@ -56,6 +56,13 @@ def test_a_process_that_may_have_taken_a_lost_guards_number_is_left_alone(
     assert woken == []
 
 
+def test_a_guard_that_lives_but_renews_nothing_does_not_count_as_alive(control: Control, tmp_path: Path) -> None:
+    assert control.status()["guard_alive"] is True
+    found = settings(tmp_path)
+    os.utime(found.cluster_dir / f"{found.node}.json", (0, 0))
+    assert control.status()["guard_alive"] is False
+
+
 def test_without_any_guard_the_record_is_changed_all_the_same(control: Control, tmp_path: Path) -> None:
     found = settings(tmp_path)
     (found.cluster_dir / f"{found.node}.json").unlink()

@@ -42,6 +42,9 @@ def test_what_a_remedy_tells_to_type_means_the_stack_that_was_looked_at() -> Non
     remedies = {check.name: check.remedy for check in typed_for("second", switchover_checks(paused))}
     assert remedies["standby streams"] == "spokectl start postgres-replica --stack second"
     assert remedies["replay runs"].startswith("spokectl exec postgres-replica --stack second -- psql ")
+    silent = replace(WELL, silent=["postgres-primary", "postgres-replica"])
+    remedies |= {check.name: check.remedy for check in typed_for("second", switchover_checks(silent)) if not check.ok}
+    assert remedies["guards act"] == "spokectl restart postgres-primary postgres-replica --stack second"
     assert remedies["lag"] == "wait until the standby has caught up"
 
 
@@ -57,6 +60,7 @@ def test_a_pair_that_is_well_may_be_switched_over() -> None:
         ("one primary", replace(WELL, recorded_primary="postgres-replica")),
         ("one primary", replace(WELL, old_position=replace(PRIMARY, in_recovery=True))),
         ("same cluster", replace(WELL, new_position=replace(STANDBY, system_identifier="78"))),
+        ("guards act", replace(WELL, silent=["postgres-primary"])),
         ("standby streams", replace(WELL, new_position=replace(STANDBY, receiving=False))),
         ("protection", replace(WELL, mode="degraded")),
         ("protection", replace(WELL, mode="asynchronous")),

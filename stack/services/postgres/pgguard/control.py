@@ -38,7 +38,10 @@ class Control:
         self._store = RecordStore(settings.cluster_dir)
 
     def status(self) -> dict[str, Any]:
-        """Returns the node's status, the peer's and the record, as they are now."""
+        """Returns the node's status, the peer's and the record, as they are now.
+
+        `guard_alive`: it is there and does its work; one that is frozen is not.
+        """
         own = self._store.read_status(self._settings.node)
         try:
             record, record_error = self._store.read(), None
@@ -46,7 +49,7 @@ class Control:
             record, record_error = None, str(error)
         return {
             "node": self._settings.node,
-            "guard_alive": _alive(own.get("guard_pid")),
+            "guard_alive": self._guard_acts(own),
             "status": own,
             "peer": self._store.read_status(self._settings.peer_node),
             "record": render(record) if record else None,
@@ -122,10 +125,13 @@ class Control:
     def _wake_guard(self) -> None:
         """Has this node's guard look now instead of at its next turn."""
         own = self._store.read_status(self._settings.node)
-        # The number of a guard that is gone may be anybody's by now.
-        if self._store.status_age_s(self._settings.node) < _RENEWED_WITHIN_S and _alive(own.get("guard_pid")):
+        if self._guard_acts(own):
             with suppress(OSError):
                 os.kill(own["guard_pid"], signal.SIGUSR1)
+
+    def _guard_acts(self, own: dict[str, Any]) -> bool:
+        # The number of a guard that is gone may be anybody's by now.
+        return self._store.status_age_s(self._settings.node) < _RENEWED_WITHIN_S and _alive(own.get("guard_pid"))
 
     def _settled(self, action: str, timeout_s: float, *, discard: bool = False) -> dict[str, Any]:
         status = self._request(action, timeout_s, lambda found: found.get("state") in _SETTLED, discard=discard)
