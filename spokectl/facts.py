@@ -72,6 +72,7 @@ class PostgresFacts:
 
     `replay_age_s`: since the last transaction that a standby replayed was committed: an upper bound of its lag.
     `connections_allowed`: for everybody; `connections_reserved` of `connections_max` are kept for operators.
+    `free_bytes`: the room on the disk of its data, in whole MiB; None where its guard has not said it.
     """
 
     role: str
@@ -88,6 +89,7 @@ class PostgresFacts:
     receiver: Receiver | None
     followers: tuple[Follower, ...]
     slots: tuple[Slot, ...]
+    free_bytes: int | None = None
 
     @property
     def connections_allowed(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spokectl.facts import Follower, PostgresFacts, Receiver, Sessions, Slot
 
-LOOK = b"""
+LOOK = rb"""
 WITH node AS (
   SELECT pg_is_in_recovery() AS standby, pg_last_wal_replay_lsn() AS replay_lsn,
          CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
@@ -21,6 +21,8 @@ SELECT standby, current_setting('server_version'), json_build_object(
   'replay_lsn', CASE WHEN standby THEN replay_lsn END,
   'replay_lag_bytes', CASE WHEN standby THEN pg_wal_lsn_diff(lsn, replay_lsn) END,
   'replay_age_s', CASE WHEN standby THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END,
+  'free_mib', (SELECT (regexp_match(application_name, '^spoke_guard, (\d+) MiB free$'))[1]::bigint FROM pg_stat_activity
+               WHERE usename = current_user AND application_name LIKE 'spoke_guard, %' LIMIT 1),
   'started_at', pg_postmaster_start_time(),
   'commits_wait', current_setting('synchronous_standby_names') <> '',
   'connections_used', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
@@ -42,7 +44,10 @@ SELECT standby, current_setting('server_version'), json_build_object(
     FROM pg_replication_slots))
 FROM node
 """
-"""One row: whether the node is in recovery, its version, and a JSON document with the rest."""
+"""One row: whether the node is in recovery, its version, and a JSON document with the rest.
+
+The node's guard says in the name of its session how much room there is on the disk, which no server knows of itself.
+"""
 
 SESSIONS = b"""
 SELECT usename, coalesce(datname, ''), application_name, coalesce(host(client_addr), 'local'), coalesce(state, ''), count(*),
@@ -80,6 +85,7 @@ def facts(standby: bytes, document: bytes) -> PostgresFacts:
         receiver=_receiver(receiver) if receiver else None,
         followers=tuple(_follower(each) for each in found["followers"] or []),
         slots=tuple(Slot(**each) for each in found["slots"] or []),
+        free_bytes=None if found["free_mib"] is None else found["free_mib"] << 20,
     )
 
 

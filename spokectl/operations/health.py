@@ -17,11 +17,14 @@ from spokectl.printable import shortened
 from spokectl.result import Result
 from spokectl.runtime.base import Runtime, served_ports
 from spokectl.settings import command_line
+from spokectl.units import human_bytes
 
 if TYPE_CHECKING:
     from spokectl.clients.postgres import Credentials, PostgresNode
 
 PROBE_TIMEOUT_S = 3.0
+# Two segments of WAL: where the next one cannot be made, PostgreSQL ends.
+_DISK_FULL_BYTES = 32 << 20
 _ASK_GUARD = ("unhealthy", "degraded")
 WHO_AGREE = frozenset({Kind.REDIS, Kind.SENTINEL})
 """They are judged together: who is master is a matter between them."""
@@ -238,12 +241,19 @@ def _probe_postgres(service: Service, timeout_s: float) -> Health:
     except PostgresUnavailable as error:
         return Health(service.name, ok=False, reason=str(error))
     said = Health(service.name, ok=True, role=node.role, version=node.version, facts=node.facts)
+    if disk_is_full(node.facts.free_bytes):
+        return replace(said, ok=False, reason=f"its disk is full: {human_bytes(node.facts.free_bytes or 0)} free")
     if node.in_recovery:
         return said if node.streaming else replace(said, ok=False, reason="it receives no WAL from a primary")
     reason = _lacking_protection(node) if wants_synchronous(service) else ""
     if reason:
         return replace(said, reason=reason, degraded=True)
     return replace(said, reason="" if node.standbys else "no standby streams from it")
+
+
+def disk_is_full(free_bytes: int | None) -> bool:
+    """Whether a PostgreSQL node is about to fail writes, and could not stop cleanly, for want of room. Unknown is no."""
+    return free_bytes is not None and free_bytes < _DISK_FULL_BYTES
 
 
 def wants_synchronous(service: Service) -> bool:

@@ -11,6 +11,7 @@ from spokectl.clients.redis_answers import fields, redis_facts, sentinel_facts, 
 from spokectl.facts import Follower, Sessions
 from spokectl.model import Kind
 from spokectl.operations.endpoints import Endpoint
+from spokectl.operations.health import disk_is_full
 from spokectl.operations.observe import StatusData
 from spokectl.operations.outlook import outlook
 from spokectl.operations.postgres.observe import Lag, PostgresStatus, lags, slot_rows
@@ -37,6 +38,7 @@ DOCUMENT: dict[str, Any] = {
     "replay_lsn": None,
     "replay_lag_bytes": None,
     "replay_age_s": None,
+    "free_mib": None,
     "started_at": "2026-11-25T03:03:09.133473+00:00",
     "commits_wait": True,
     "connections_used": 8,
@@ -67,6 +69,14 @@ def test_a_primary_s_answer_becomes_facts_and_no_lag_is_below_zero() -> None:
     assert (found.role, found.timeline, found.lsn, found.connections_allowed) == ("primary", 2, "0/304E1C0", 194)
     follower = Follower("spoke_standby", "streaming", "quorum", "0/304E1C0", 0, 16, 24, None, 0.25, 0.5, 0)
     assert (found.followers, found.slots, found.receiver) == ((follower,), (), None)
+
+
+def test_the_room_that_the_guard_tells_of_is_known_in_bytes_and_short_of_two_segments_the_disk_is_full() -> None:
+    told = facts(b"f", json.dumps(DOCUMENT | {"free_mib": 31}).encode())
+    assert told.free_bytes == 31 << 20
+    assert disk_is_full(told.free_bytes)
+    assert not disk_is_full(32 << 20)
+    assert not disk_is_full(facts(b"f", json.dumps(DOCUMENT).encode()).free_bytes)
 
 
 def test_a_standby_s_answer_names_its_sender() -> None:

@@ -231,8 +231,11 @@ class Move:
             return
 
         def blocker() -> str | None:
-            record = self.record()
-            return None if record["mode"] == "synchronous" else f"the record says {record['mode']}"
+            mode = self.record()["mode"]
+            if mode == "synchronous":
+                return None
+            reason = probe(self.old).reason
+            return f"the record says {mode}{f', and {self.old.name}: {reason}' if reason else ''}"
 
         wait_until(blocker, deadline, what="synchronous replication", interval_s=0.05)
 

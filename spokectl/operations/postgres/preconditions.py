@@ -19,6 +19,7 @@ DEFAULT_LOSS_LIMIT_BYTES = 1024 * 1024
 class Measured:
     """What a switchover looks at. `mode` is the record's; `sender` is None when no standby streams.
 
+    `full`: the nodes that have no room on their disks: such a primary cannot stop cleanly, such a standby takes no writes.
     `silent`: the nodes whose guard lives and does nothing, which would neither stop a server nor bring it back.
     """
 
@@ -33,6 +34,7 @@ class Measured:
     old_limits: Mapping[str, int]
     new_limits: Mapping[str, int]
     silent: Sequence[str] = ()
+    full: Sequence[str] = ()
 
 
 def switchover_checks(seen: Measured) -> list[Check]:
@@ -58,6 +60,12 @@ def switchover_checks(seen: Measured) -> list[Check]:
             not seen.silent,
             "both do" if not seen.silent else f"the guard of {' and of '.join(seen.silent)} says nothing",
             f"spokectl restart {' '.join(seen.silent)}",
+        ),
+        Check(
+            "room on the disks",
+            not seen.full,
+            _room(seen),
+            f"spokectl kill {seen.old}" if list(seen.full) == [seen.old] else "make room there",
         ),
         Check(
             "standby streams",
@@ -150,6 +158,13 @@ def failover_risk(record: Mapping[str, object], last_known: int | None, received
         risk = Risk(known, at_least=True, refused="")
         return Risk(known, True, f"replication is asynchronous, and {risk.sentence} would be lost (limit: {limit_bytes})")
     return Risk(known, at_least=True, refused="")
+
+
+def _room(seen: Measured) -> str:
+    if not seen.full:
+        return "there is some"
+    way_out = f", or kill {seen.old} and fail over" if list(seen.full) == [seen.old] else ""
+    return f"none left for {' and '.join(seen.full)}: make some{way_out}"
 
 
 def _role(position: Position) -> str:

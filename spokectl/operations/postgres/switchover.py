@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.errors import Refused
 from spokectl.operations.context import Context
-from spokectl.operations.health import wants_synchronous
+from spokectl.operations.health import disk_is_full, wants_synchronous
 from spokectl.operations.moves import Check, typed_for
 from spokectl.operations.postgres.move import Move, session
 from spokectl.operations.postgres.preconditions import Measured, switchover_checks, switchover_warnings
@@ -23,6 +23,7 @@ class Plan:
 def plan(context: Context, move: Move) -> Plan:
     """Measures everything that a switchover wants to hold. Refused when a node does not answer at all."""
     record = move.record()
+    guards = {node.name: move.guards.status(node.name) for node in (move.old, move.new)}
     try:
         with session(move.old) as old, session(move.new) as new:
             seen = Measured(
@@ -36,7 +37,8 @@ def plan(context: Context, move: Move) -> Plan:
                 sender=old.sender(),
                 old_limits=old.limits(),
                 new_limits=new.limits(),
-                silent=[node.name for node in (move.old, move.new) if not move.guards.status(node.name)["guard_alive"]],
+                silent=[node for node, said in guards.items() if not said["guard_alive"]],
+                full=[node for node, said in guards.items() if disk_is_full(said["status"].get("free_bytes"))],
             )
     except PostgresUnavailable as error:
         raise Refused(

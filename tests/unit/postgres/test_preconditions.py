@@ -60,6 +60,8 @@ def test_a_pair_that_is_well_may_be_switched_over() -> None:
         ("one primary", replace(WELL, recorded_primary="postgres-replica")),
         ("one primary", replace(WELL, old_position=replace(PRIMARY, in_recovery=True))),
         ("same cluster", replace(WELL, new_position=replace(STANDBY, system_identifier="78"))),
+        ("room on the disks", replace(WELL, full=["postgres-primary"])),
+        ("room on the disks", replace(WELL, full=["postgres-replica"])),
         ("guards act", replace(WELL, silent=["postgres-primary"])),
         ("standby streams", replace(WELL, new_position=replace(STANDBY, receiving=False))),
         ("protection", replace(WELL, mode="degraded")),

@@ -337,6 +337,7 @@ class Guard:
             timeline=state.timeline if state else None,
             lsn=format_lsn(state.lsn) if state and state.lsn is not None else None,
             streaming=bool(state and state.streaming),
+            free_bytes=state.free_bytes if state else None,
             replication=self._replication.report(state, named) if state and named else None,
             server_pid=server.pid,
             code=decision.code,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _OWN_TIMEOUT_S = 1.0
 _PEER_TIMEOUT_S = 5.0
+_MIB = 1 << 20
+# A server cannot be asked for the room on its disk. So the guard's session carries it in its name, where any look sees it.
+_NAME_SQL = "SET application_name = 'spoke_guard, {} MiB free'; "
 # The primary's timeline stands in the name of the WAL file it writes; the control file learns it at the next checkpoint.
 _STATE_SQL = """
 SELECT r, CASE WHEN r THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_lsn() END,
@@ -43,7 +47,10 @@ class Standby(NamedTuple):
 
 
 class OwnState(NamedTuple):
-    """`streaming`: a standby receives from its primary, or a primary sends to its standby. `waits`: commits wait for it."""
+    """`streaming`: a standby receives from its primary, or a primary sends to its standby. `waits`: commits wait for it.
+
+    `free_bytes`: what the server can still write to the disk of its data, in whole MiB.
+    """
 
     in_recovery: bool
     lsn: int | None
@@ -53,6 +60,7 @@ class OwnState(NamedTuple):
     waits: bool
     checkpoint_lsn: int | None
     standby: Standby | None
+    free_bytes: int
 
 
 class PeerState(NamedTuple):
@@ -74,9 +82,11 @@ class OwnServer:
     def state(self) -> OwnState | None:
         """Returns what the server says, or None when it does not answer within a second."""
         try:
+            disk = os.statvfs(self._settings.data_dir)
+            free_mib = disk.f_bavail * disk.f_frsize // _MIB
             sql = _STATE_SQL.format(standby=STANDBY_NAME, slot=self._settings.slot, names=SYNCHRONOUS_NAMES)
-            rows = self._ask(sql)
-        except (ServerSilentError, ProgramError):
+            rows = self._ask(_NAME_SQL.format(free_mib) + sql)
+        except (ServerSilentError, ProgramError, OSError):
             self.forget()
             return None
         in_recovery, lsn, timeline, receiving, slot_status, waits, checkpoint, state, flushed, reply = rows[0]
@@ -90,6 +100,7 @@ class OwnServer:
             waits=waits == "t",
             checkpoint_lsn=_lsn(checkpoint),
             standby=standby,
+            free_bytes=free_mib * _MIB,
         )
 
     def start_proof(self) -> subprocess.Popen[bytes]:

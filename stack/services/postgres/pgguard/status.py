@@ -42,6 +42,7 @@ class StatusReporter:
             "timeline": None,
             "lsn": None,
             "streaming": False,
+            "free_bytes": None,
             "replication": None,
             "guard_pid": os.getpid(),
             "server_pid": None,
