@@ -10,7 +10,8 @@ from tests.e2e.clients import create
 from tests.e2e.conftest import Tool, eventually
 
 # Sentinels that vote for different ones try again after twice their time-out, and one in TILT does nothing for 30 s.
-WAIT_S = 180.0
+# Sentinels whose name server was silent for seconds trust nobody (TILT) for minutes.
+WAIT_S = 300.0
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 STANDBY, PRIMARY = "postgres-replica", "postgres-primary"
 
