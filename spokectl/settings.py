@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,7 +223,12 @@ def read_env_file(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("bad_env_file", f"{path} cannot be read: {error}") from error
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UsageError(
+            "bad_env_file",
+            f"{path} cannot be read: {why}",
+            actions=["mend it, or put it aside: " + shlex.join(["mv", str(path), f"{path}.old"])],
+        ) from error
     values = {}
     for number, line in enumerate(lines, 1):
         stripped = line.strip()
@@ -230,7 +236,11 @@ def read_env_file(path: Path) -> dict[str, str]:
             continue
         name, equals, value = stripped.removeprefix("export ").partition("=")
         if not equals or not _VARIABLE.match(name.strip()):
-            raise UsageError("bad_env_file", f"{path}, line {number}: expected NAME=VALUE, found {stripped[:60]!r}")
+            raise UsageError(
+                "bad_env_file",
+                f"{path}, line {number}: expected NAME=VALUE, found {stripped[:60]!r}",
+                actions=[f"mend or delete line {number} of {path}"],
+            )
         values[name.strip()] = _unquote(value.strip())
     return values
 

@@ -130,7 +130,11 @@ def _fail(table: Table[W], world: W, step: Step[W], error: BaseException, journa
             actions=[table.again, *actions],
         ) from error
     begun = journal.unfinished()
-    _back(table, world, begun.begun if begun else (), journal, report)
+    try:
+        _back(table, world, begun.begun if begun else (), journal, report)
+    except OutcomeUnknown as left:
+        # Why it had to be put back matters as much as why it could not be.
+        raise OutcomeUnknown(left.code, f"{step.sentence}: {cause}; {left.message}", actions=left.actions) from error
     if not isinstance(error, SpokectlError):
         raise error
     raise Failed(error.code, f"{step.sentence}: {cause}; everything is back as it was", actions=actions) from error

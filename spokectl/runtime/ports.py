@@ -171,7 +171,7 @@ def _forbidden(want: Wanted, stack: Stack) -> Refused:
     return Refused(
         "port_forbidden",
         f"this user may not listen on port {want}: ports below 1024 are root's",
-        actions=up_elsewhere(stack),
+        actions=up_elsewhere(stack) or [f"publish ports of 1024 and above in {stack.files[0]}"],
     )
 
 

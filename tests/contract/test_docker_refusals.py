@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,9 +15,13 @@ from typing import Any
 
 import pytest
 
-from spokectl.errors import Failed, Refused
+from spokectl.errors import ExitCode, Failed, Incomplete, Refused
+from spokectl.model import HealthProbe, Kind, Service, Stack
 from spokectl.runtime.docker import engine
 from spokectl.runtime.docker.compose import explained
+from spokectl.runtime.docker.runtime import DockerRuntime
+from spokectl.settings import StackState
+from spokectl.wait import Deadline
 
 VERSIONS = {"1.40": "engine_too_old", "1.45": "no_compose"}
 NO_COMPOSE = "#!/bin/sh\necho \"docker: 'compose' is not a docker command.\" >&2\nexit 1\n"
@@ -25,15 +29,31 @@ COMPOSE_V1 = "#!/bin/sh\necho 1.29.2\n"
 
 
 class _Answers(BaseHTTPRequestHandler):
-    """An engine that knows its version and has nothing."""
+    """An engine that knows its version and has nothing, or only what it keeps.
+
+    `kept`: what it does not delete, by the last part of its path, with the reason; a network of that name is there.
+    """
 
     api = "1.45"
+    kept: Mapping[str, str] = {}
 
     def do_GET(self) -> None:
-        has_it = "/images/" not in self.path
-        body = {"ApiVersion": self.api} if self.path.endswith("/version") else [] if has_it else {"message": "no such image"}
+        if self.path.endswith("/version"):
+            self._answer(200, {"ApiVersion": self.api})
+        elif "/images/" in self.path:
+            self._answer(404, {"message": "no such image"})
+        elif "/networks" in self.path:
+            self._answer(200, [{"Id": name} for name in self.kept])
+        else:
+            self._answer(200, [])
+
+    def do_DELETE(self) -> None:
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        self._answer(409 if name in self.kept else 200, {"message": self.kept[name]} if name in self.kept else [])
+
+    def _answer(self, status: int, body: object) -> None:
         content = json.dumps(body).encode()
-        self.send_response(200 if has_it else 404)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -46,10 +66,10 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def engine_of(api: str) -> Iterator[str]:
-    """The address of an engine that speaks this API."""
+def engine_of(api: str, kept: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The address of an engine that speaks this API; `kept` as in `_Answers`."""
     with tempfile.TemporaryDirectory(prefix="eng", dir="/tmp") as folder:  # a socket's path is short
-        handler = type("_Engine", (_Answers,), {"api": api})
+        handler = type("_Engine", (_Answers,), {"api": api, "kept": kept or {}})
         with socketserver.ThreadingUnixStreamServer(f"{folder}/s", handler) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
@@ -122,6 +142,46 @@ def test_a_socket_that_this_user_may_not_open_is_refused_with_the_group(monkeypa
             engine.connect({"DOCKER_HOST": host})
     assert caught.value.code == "engine_permission"
     assert any("usermod -aG docker" in action for action in caught.value.actions)
+
+
+@contextmanager
+def runtime_with(tmp_path: Path, kept: Mapping[str, str]) -> Iterator[DockerRuntime]:
+    """The Docker runtime of a stack of two images, on an engine that keeps these things."""
+    services = {
+        name: Service(name, Kind.SPOKE, "", HealthProbe("http", 8080), {}, name, image=name) for name in ("spoke", "nginx")
+    }
+    stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
+    with engine_of("1.45", kept) as host:
+        runtime = DockerRuntime(stack, StackState("second", tmp_path), {"DOCKER_HOST": host})
+        try:
+            yield runtime
+        finally:
+            runtime._client.close()
+
+
+@pytest.mark.parametrize(("volumes", "again"), [(False, "down"), (True, "down --volumes")])
+def test_a_network_that_the_engine_keeps_is_named_with_the_command_to_repeat(
+    tmp_path: Path, volumes: bool, again: str
+) -> None:
+    why = "network second_default has active endpoints"
+    with runtime_with(tmp_path, {"c0ffee": why}) as runtime, pytest.raises(Incomplete) as caught:
+        runtime.tear_down(Deadline(60), volumes=volumes, notice=lambda _: None)
+    assert (caught.value.code, caught.value.exit_code) == ("cannot_delete", ExitCode.INCOMPLETE)
+    assert caught.value.message == f"nothing of the stack runs any more, but something is left: {why}"
+    assert caught.value.actions == (f"spokectl {again} --stack second",)
+
+
+def test_an_image_that_is_in_use_stays_and_the_others_go(tmp_path: Path) -> None:
+    why = "conflict: unable to remove: container c0ffee is using it"
+    with runtime_with(tmp_path, {"spoke": why}) as runtime, pytest.raises(Incomplete) as caught:
+        runtime.remove_images()
+    assert (caught.value.code, caught.value.exit_code) == ("image_in_use", ExitCode.INCOMPLETE)
+    assert caught.value.message == f"images that are in use stay: spoke: {why}"
+    assert caught.value.details == {"removed": ["nginx"], "kept": [f"spoke: {why}"]}
+    assert caught.value.actions == (
+        "see by which containers: docker ps --all",
+        "spokectl down --images --stack second",
+    )
 
 
 @pytest.mark.parametrize(

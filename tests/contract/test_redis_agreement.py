@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from spokectl.errors import OutcomeUnknown
+from spokectl.errors import ExitCode, OutcomeUnknown, Refused
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
 from spokectl.operations.health import observe
+from spokectl.operations.moves import MoveRequest
 from spokectl.operations.readiness import last_look, wait_until_ready
+from spokectl.operations.redis.moves import failover, switchover
 from spokectl.settings import StackState
 from spokectl.wait import Deadline
 from tests.unit.test_readiness import SeenRuntime
@@ -24,11 +26,16 @@ SENTINELS = ("redis-sentinel-1", "redis-sentinel-2", "redis-sentinel-3")
 
 
 class Said:
-    """Who is master by the nodes' and by the Sentinels' words; `rounds` counts the questions to the first Sentinel."""
+    """Who is master by the nodes' and by the Sentinels' words; `rounds` counts the questions to the first Sentinel.
+
+    `named_by`: what single Sentinels say instead. `silent` are those who hang up on everybody.
+    """
 
     def __init__(self) -> None:
         self.masters = {"redis-master"}
         self.named = "redis-master"
+        self.named_by: dict[str, str] = {}
+        self.silent: set[str] = set()
         self.rounds = 0
         self.info = "redis_version:8.0.2\r\n"
         self.at_round: Callable[[int], None] = lambda _: None
@@ -43,7 +50,7 @@ class Said:
                 if name == SENTINELS[0]:
                     self.rounds += 1
                     self.at_round(self.rounds)
-                return b"*2\r\n" + bulk(self.named) + bulk("6379")
+                return b"*2\r\n" + bulk(self.named_by.get(name, self.named)) + bulk("6379")
             case ["SENTINEL", "CKQUORUM", _]:
                 return b"+OK 3 usable Sentinels\r\n"
             case ["INFO"]:
@@ -60,7 +67,7 @@ def bulk(text: str) -> bytes:
 def serving(name: str, said: Said) -> Iterator[int]:
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            while count := self.rfile.readline()[1:].strip():
+            while name not in said.silent and (count := self.rfile.readline()[1:].strip()):
                 words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2].decode() for _ in range(int(count))]
                 self.wfile.write(said.answer(name, words))
 
@@ -162,3 +169,43 @@ def test_a_last_look_at_the_deadline_gives_what_it_saw(context: Context, said: S
     said.masters = set(NODES)
     statuses = last_look(context, list(context.stack.services), Deadline(0), lambda *_: None)
     assert {status.service for status in statuses if not status.ok} == set(NODES)
+
+
+@pytest.mark.parametrize("operation", [switchover, failover])
+@pytest.mark.parametrize(
+    ("named_by", "silent", "found"),
+    [
+        ({"redis-sentinel-2": "redis-replica"}, {"redis-sentinel-3"}, "redis-master, redis-replica"),
+        ({}, set(SENTINELS), "none answers"),
+    ],
+)
+def test_without_a_majority_of_the_sentinels_the_master_role_stays(
+    context: Context,
+    said: Said,
+    operation: Callable[..., object],
+    named_by: dict[str, str],
+    silent: set[str],
+    found: str,
+) -> None:
+    said.named_by, said.silent = named_by, silent
+    context.state.ensure()
+    with pytest.raises(Refused) as caught:
+        operation(context, MoveRequest(), lambda *_: None)
+    assert (caught.value.code, caught.value.exit_code) == ("no_quorum", ExitCode.REFUSED)
+    assert caught.value.message == f"nothing was changed: no majority of the Sentinels names a master ({found})"
+    assert caught.value.actions == ("spokectl redis sentinels --stack second", "spokectl up --stack second")
+
+
+def test_a_silent_master_that_nobody_else_misses_is_not_failed_over(context: Context, said: Said) -> None:
+    said.silent = {"redis-master"}
+    context.state.ensure()
+    with pytest.raises(Refused) as caught:
+        failover(context, MoveRequest(), lambda *_: None)
+    assert (caught.value.code, caught.value.exit_code) == ("master_alive", ExitCode.REFUSED)
+    assert caught.value.message == (
+        "nothing was changed: redis-master is silent, but no Sentinel misses it and redis-replica is linked to it"
+    )
+    assert caught.value.actions == (
+        "spokectl logs redis-master --stack second",
+        "spokectl kill redis-master --stack second",
+    )

@@ -1,16 +1,19 @@
 """Whose a port is, while processes of ours are still ending. The listeners are this test's own."""
 
+import errno
 import os
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from spokectl.errors import Refused
+from spokectl.errors import ExitCode, Refused
 from spokectl.model import HealthProbe, Kind, Port, Service, Stack
 from spokectl.runtime.ports import Wanted, require_free, up_elsewhere
 
@@ -97,6 +100,35 @@ def test_the_offset_that_is_advised_is_one_at_which_all_ports_are_free(listener:
 def test_no_offset_is_advised_where_there_is_none() -> None:
     assert up_elsewhere(stack_at(65_000)) == []
     assert up_elsewhere(STACK) == []
+
+
+class OrdinaryUsersSocket(socket.socket):
+    """The kernel's answer to a user who is not root, whoever runs the test."""
+
+    def bind(self, address: Any) -> None:
+        if address[1] < 1024:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        super().bind(address)
+
+
+@pytest.mark.parametrize(
+    ("stack", "action"),
+    [
+        (stack_at(80), r"spokectl up --port-offset \d+000 --stack second"),
+        # No setting moves ports that the stack file gives as numbers.
+        (stack_at(), r"publish ports of 1024 and above in stack\.yml"),
+    ],
+)
+def test_a_port_that_this_user_may_not_open_is_refused_with_a_way_around_it(
+    stack: Stack, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "socket", OrdinaryUsersSocket)
+    wish = Wanted("nginx", Port("127.0.0.1", 80, 8080))
+    with pytest.raises(Refused) as caught:
+        require_free([wish], set, stack=replace(stack, name="second"))
+    assert (caught.value.code, caught.value.exit_code) == ("port_forbidden", ExitCode.REFUSED)
+    assert caught.value.message == "this user may not listen on port 80 (nginx): ports below 1024 are root's"
+    assert [bool(re.fullmatch(action, said)) for said in caught.value.actions] == [True]
 
 
 def test_another_stack_that_holds_a_port_is_named_with_the_command_that_ends_it(tmp_path: Path) -> None:

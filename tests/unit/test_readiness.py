@@ -1,5 +1,7 @@
 """When a wait for services ends. Nothing here runs: these services are seen down, done or dying, never asked."""
 
+import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ import pytest
 
 from spokectl.errors import ExitCode, Failed, NotFound, OutcomeUnknown
 from spokectl.model import HealthProbe, Inspection, Kind, LogLine, RunState, Service, Stack
+from spokectl.operations import readiness
 from spokectl.operations.context import Context
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.runtime.base import Capabilities, Invocation, Notice
@@ -25,6 +28,8 @@ class SeenRuntime:
     views: list[dict[str, Inspection]]
     name: str = "seen"
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(False, False, False, True))
+    programs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What runs in a service in place of any command; nothing can be run in the others."""
 
     def inspect(self) -> dict[str, Inspection]:
         return self.views.pop(0) if len(self.views) > 1 else self.views[0]
@@ -45,7 +50,9 @@ class SeenRuntime:
         raise AssertionError("a wait asks for no change")
 
     def invocation(self, service: str, argv: Sequence[str], *, terminal: bool = False) -> Invocation:
-        raise NotFound("not_running", f"{service} does not run")
+        if service not in self.programs:
+            raise NotFound("not_running", f"{service} does not run")
+        return Invocation(self.programs[service], dict(os.environ))
 
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         raise AssertionError("a wait changes nothing")
@@ -119,3 +126,22 @@ def test_a_wait_ends_at_its_deadline_with_reason_log_and_next_command(tmp_path: 
     assert "setup: not started" in caught.value.message
     assert "the last words of setup" in caught.value.message
     assert caught.value.actions[0] == "spokectl logs setup --stack second"
+
+
+def test_a_guard_that_refuses_ends_the_wait_with_its_reason_and_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_ASK_GUARDS_S", 0.0)
+    command = "spokectl postgres reinit postgres-replica --discard"
+    word = {"state": "refused", "message": "12 bytes of WAL are only here", "command": command}
+    service = Service("postgres-replica", Kind.POSTGRES, "replica", HealthProbe("postgres", 5432), {}, "postgres-replica")
+    stack = Stack("second", (tmp_path / "stack.yml",), {service.name: service}, (), {})
+    says = ("echo", json.dumps({"status": word, "record": None}))
+    stopped = Inspection(service.name, RunState.STOPPED)
+    runtime = SeenRuntime([{service.name: stopped}], programs={service.name: says})
+    waits = Context(stack, StackState("second", tmp_path), runtime)
+    with pytest.raises(Failed) as caught:
+        wait_until_ready(waits, [service.name], Deadline(LONG_S), unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("postgres_refused", ExitCode.FAILED)
+    assert caught.value.message == "postgres-replica may not start: 12 bytes of WAL are only here"
+    assert caught.value.actions == (f"{command} --stack second",)

@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from spokectl.errors import Refused
-from spokectl.model import Kind, Stack
-from spokectl.operations.rollout import change_order, require_enough_connections, why_at_once
+from spokectl.errors import ExitCode, Failed, Refused
+from spokectl.model import Inspection, Kind, RunState, Stack
+from spokectl.operations.context import Context
+from spokectl.operations.rollout import change_order, reload_changed, require_enough_connections, why_at_once
+from spokectl.settings import StackState
 from spokectl.stackfile import default_stack_file, load_stack
+from spokectl.wait import Deadline
+from tests.unit.test_readiness import SeenRuntime
 
 ROLES = {"postgres-primary": "standby", "postgres-replica": "primary", "redis-master": "master", "redis-replica": "replica"}
 
@@ -57,6 +61,18 @@ def test_what_peers_must_agree_on_is_changed_at_once(setting: str, reason: str) 
 
 def test_other_ports_are_changed_at_once() -> None:
     assert why_at_once(stack(), stack(SPOKE_POSTGRES_PRIMARY_PORT="6432")) == "addresses have changed"
+
+
+def test_a_server_that_cannot_take_over_its_new_settings_is_named_with_its_own_words(tmp_path: Path) -> None:
+    described = replace(stack(), name="second")
+    seen = {name: Inspection(name, RunState.RUNNING if name == "nginx" else RunState.STOPPED) for name in described.services}
+    complains = ("sh", "-c", "echo 'nginx: [emerg] no host' >&2; echo '  in upstream' >&2; exit 1")
+    context = Context(described, StackState("second", tmp_path), SeenRuntime([seen], programs={"nginx": complains}))
+    with pytest.raises(Failed) as caught:
+        reload_changed(context, Deadline(60))
+    assert (caught.value.code, caught.value.exit_code) == ("reload_failed", ExitCode.FAILED)
+    assert caught.value.message == "nginx cannot take over its new settings: nginx: [emerg] no host in upstream"
+    assert caught.value.actions == ("spokectl restart nginx --stack second",)
 
 
 def test_as_many_connections_as_postgresql_allows_pass_and_one_more_is_refused_with_the_number() -> None:

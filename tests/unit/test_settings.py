@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spokectl.errors import Refused, UsageError
+from spokectl.errors import ExitCode, Refused, UsageError
 from spokectl.settings import (
     StackRecord,
     StackState,
@@ -100,8 +101,30 @@ def test_settings_come_back_as_they_were_kept(values: dict[str, str]) -> None:
 
 def test_a_broken_env_file_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("# fine\nA=1\nnot a setting\n")
-    with pytest.raises(UsageError, match="line 3"):
-        read_env_file(tmp_path / "e")
+    path = tmp_path / "e"
+    with pytest.raises(UsageError) as caught:
+        read_env_file(path)
+    assert (caught.value.code, caught.value.exit_code) == ("bad_env_file", ExitCode.USAGE)
+    assert caught.value.message == f"{path}, line 3: expected NAME=VALUE, found 'not a setting'"
+    assert caught.value.actions == (f"mend or delete line 3 of {path}",)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(lambda path: path.mkdir(), "Is a directory"), (lambda path: path.write_bytes(b"A=\xff\n"), "can't decode byte 0xff")],
+)
+def test_an_env_file_that_is_no_text_file_is_named_with_the_reason(
+    tmp_path: Path, make: Callable[[Path], object], why: str
+) -> None:
+    path = tmp_path / "e"
+    make(path)
+    with pytest.raises(UsageError) as caught:
+        read_env_file(path)
+    assert (caught.value.code, caught.value.exit_code) == ("bad_env_file", ExitCode.USAGE)
+    assert caught.value.message.startswith(f"{path} cannot be read: ")
+    assert why in caught.value.message
+    assert caught.value.message.count(str(path)) == 1
+    assert f"mv {path}" in caught.value.actions[0]
 
 
 def test_a_setting_with_a_line_break_is_refused(tmp_path: Path) -> None:

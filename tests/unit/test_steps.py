@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spokectl.errors import Failed, Incomplete, OutcomeUnknown, Refused
+from spokectl.errors import ExitCode, Failed, Incomplete, OutcomeUnknown, Refused
 from spokectl.journal import Underway
 from spokectl.operations.steps import Step, Table, drive, settle
 from spokectl.wait import Deadline
@@ -17,6 +17,7 @@ class Lamp:
 
     on: list[str] = field(default_factory=list)
     breaks_at: str = ""
+    sticks_at: str = ""
     silent: bool = False
 
     def committed(self) -> bool:
@@ -37,6 +38,8 @@ def turn_on(name: str) -> Step[Lamp]:
             lamp.on.append(name)
 
     def undo(lamp: Lamp, _: Deadline) -> None:
+        if lamp.sticks_at == name:
+            raise Failed("stuck", f"{name} sticks", actions=[f"spokectl oil {name}"])
         if name in lamp.on:
             lamp.on.remove(name)
 
@@ -98,6 +101,25 @@ def test_where_nobody_says_whether_it_is_committed_nothing_is_guessed(journal: U
         drive(TABLE, lamp, {}, journal, say_nothing)
     assert lamp.on == ["a"]
     assert journal.unfinished() is not None
+
+
+def test_what_cannot_be_put_back_is_said_with_why_it_had_to_be_and_the_next_command_does(journal: Underway) -> None:
+    lamp = Lamp(breaks_at="b", sticks_at="a")
+    with pytest.raises(OutcomeUnknown) as raised:
+        drive(TABLE, lamp, {}, journal, say_nothing)
+    assert (raised.value.code, raised.value.exit_code) == ("not_put_back", ExitCode.OUTCOME_UNKNOWN)
+    assert raised.value.message == (
+        "turn on b: b is broken; light was broken off, and not everything could be put back: a sticks"
+    )
+    assert raised.value.actions == ("spokectl oil a", "spokectl light")
+    found = journal.unfinished()
+    assert found is not None
+    with pytest.raises(OutcomeUnknown, match=r"^light was broken off, and not everything could be put back: a sticks$"):
+        settle(TABLE, lamp, found, journal, say_nothing)
+    lamp.sticks_at = ""
+    assert not settle(TABLE, lamp, found, journal, say_nothing)
+    assert lamp.on == []
+    assert journal.unfinished() is None
 
 
 @pytest.mark.parametrize("phase", ["began", "done"])

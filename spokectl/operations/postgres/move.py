@@ -97,7 +97,12 @@ class Move:
         status = self.guards.of(self.old.name).demote(deadline)
         proof = status["control"]
         if proof is None or proof["state"] != "shut down":
-            raise Failed("not_stopped_cleanly", f"{self.old.name} is down, but pg_controldata does not say cleanly: {proof}")
+            found = f"pg_controldata says {proof['state']!r}" if proof else "pg_controldata says nothing"
+            raise Failed(
+                "not_stopped_cleanly",
+                f"{self.old.name} is down, but not known to have been stopped cleanly: {found}",
+                actions=[command_line(self.context.stack.name, f"logs {self.old.name}")],
+            )
         self.checkpoint_lsn = lsn_number(str(proof["checkpoint_lsn"]))
 
     def bring_back_old(self, deadline: Deadline) -> None:

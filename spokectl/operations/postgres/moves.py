@@ -236,10 +236,16 @@ def _risk(move: Move) -> Risk:
         raise Refused(
             "no_standby",
             f"nothing was changed: {move.new.name} cannot take over: {error}",
-            actions=[command_line(move.context.stack.name, "up")],
+            actions=[command_line(move.context.stack.name, words) for words in (f"start {move.new.name}", "up")],
         ) from error
     if not position.in_recovery:
-        raise Refused("two_primaries", f"nothing was changed: {move.new.name} is a primary, but the record names another")
+        # Its guard would have put it down at once, were it alive: a new one does, and waits for the record's primary.
+        remedies = ("postgres status", f"restart {move.new.name}", f"start {move.old.name}")
+        raise Refused(
+            "two_primaries",
+            f"nothing was changed: {move.new.name} takes writes as a primary, but the record names {move.old.name}",
+            actions=[command_line(move.context.stack.name, words) for words in remedies],
+        )
     record = found["record"] or {}
     last = (found["peer"] or {}).get("lsn")
     limit = move.old.environment.get(_LOSS_LIMIT, "")

@@ -142,8 +142,12 @@ class DockerRuntime:
             except APIError as error:
                 kept.append(f"{image}: {engine.said(error)}")
         if kept:
-            details = {"removed": removed, "kept": kept}
-            raise Incomplete("image_in_use", f"images that are in use stay: {'; '.join(kept)}", details=details)
+            raise Incomplete(
+                "image_in_use",
+                f"images that are in use stay: {'; '.join(kept)}",
+                details={"removed": removed, "kept": kept},
+                actions=["see by which containers: docker ps --all", command_line(self._stack.name, "down --images")],
+            )
         return removed
 
     def start(self, services: Sequence[str], deadline: Deadline) -> None:  # noqa: ARG002 - nothing has to stop first

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import stat
 from pathlib import Path
@@ -104,26 +105,34 @@ class Places:
             self.remove_doomed_volumes()
             for folder in (self.run, self.launchers, self.pid_files, self.binaries):
                 if folder.exists():
-                    shutil.rmtree(folder)
+                    _delete(folder)
             if volumes and self._state.volumes.exists():
                 # At once, or not at all: a database of which half is deleted must never be started.
                 self._state.volumes.rename(self._state.doomed_volumes)
                 self.remove_doomed_volumes()
             if volumes and self._state.logs.exists():
-                shutil.rmtree(self._state.logs)
+                _delete(self._state.logs)
             for file in (self.configuration, self.supervisor_pid):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise Failed(
                 "cannot_delete",
                 f"nothing runs any more, but {error.filename} cannot be deleted: {error.strerror}",
-                actions=[f"delete it by hand: rm -r {error.filename}"],
+                actions=[f"delete it by hand: rm -r {shlex.quote(str(error.filename))}"],
             ) from error
 
     def remove_doomed_volumes(self) -> None:
         """Also those of a `down` that was killed half-way."""
         if self._state.doomed_volumes.exists():
-            shutil.rmtree(self._state.doomed_volumes)
+            _delete(self._state.doomed_volumes)
+
+
+def _delete(folder: Path) -> None:
+    """OSError names the whole folder: of a file deep in it `rmtree` tells the last part of its path alone."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
 
 
 def make_passable(folder: Path) -> None:

@@ -117,7 +117,7 @@ class LocalRuntime:
             self._fleet.stop(list(programs), programs, deadline)
             self._supervisor.shut_down()
             processes.kill([process for tree in self._fleet.orphans().values() for process in tree])
-        self._require_ports_given_back(ran)
+        self._require_ports_given_back(ran, "down --volumes" if volumes else "down")
         self._places.remove(volumes=volumes)
         return list(ran)
 
@@ -344,7 +344,7 @@ class LocalRuntime:
         noted = processes.read_pid_file(self._places.failure_file(service.name))
         return noted[0] if noted else None
 
-    def _require_ports_given_back(self, ran: Iterable[str]) -> None:
+    def _require_ports_given_back(self, ran: Iterable[str], again: str) -> None:
         services = [self._stack.services[name] for name in ran if name in self._stack.services]
         from spokectl.runtime import ports
 
@@ -359,7 +359,7 @@ class LocalRuntime:
             raise Incomplete(
                 "port_still_taken",
                 f"everything of the stack has ended, but something listens still: {error.details['reason']}",
-                actions=["find it: ss -ltnp (Linux) or lsof -iTCP -sTCP:LISTEN (macOS)"],
+                actions=["find it: ss -ltnp (Linux) or lsof -iTCP -sTCP:LISTEN (macOS)", self._command(again)],
             ) from error
 
 

@@ -1,0 +1,199 @@
+"""Why a move of the primary role is refused or stops, and what to type then; guards and servers say what the test wants."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spokectl.clients.postgres import PostgresUnavailable
+from spokectl.clients.postgres_session import Position
+from spokectl.errors import ExitCode, Failed, Incomplete, Refused
+from spokectl.journal import Underway
+from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
+from spokectl.operations.context import Context
+from spokectl.operations.moves import MoveRequest
+from spokectl.operations.postgres import move as moving
+from spokectl.operations.postgres import moves
+from spokectl.operations.postgres.console import Guards
+from spokectl.operations.postgres.move import Move
+from spokectl.operations.postgres.pair import hear
+from spokectl.operations.postgres.tables import FAILOVER, table
+from spokectl.operations.steps import drive
+from spokectl.settings import StackState
+from spokectl.wait import Deadline
+from tests.unit.postgres.test_preconditions import PRIMARY, STANDBY
+from tests.unit.test_readiness import SeenRuntime, unheard
+
+OLD, NEW = "postgres-primary", "postgres-replica"
+RECORD = {"primary": OLD, "epoch": 3, "mode": "synchronous"}
+SILENT: dict[str, Position] = {}
+
+# Answers each command of a conversation with what stands beside its name; a status is of this moment.
+_GUARD = """
+import datetime, json, sys
+answers = json.loads(sys.argv[1])
+for line in sys.stdin:
+    answer = answers[json.loads(line)["command"]]
+    if "status" in answer:
+        answer["status"]["time"] = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    print(json.dumps({"ok": answer}), flush=True)
+"""
+
+
+def guard(status: Mapping[str, Any], **answers: object) -> tuple[str, ...]:
+    """A guard's process. `answers`: to commands other than `status`."""
+    said = {"status": status, "peer": {}, "record": RECORD, "record_error": None, "guard_alive": True}
+    return (sys.executable, "-E", "-S", "-c", _GUARD, json.dumps({"status": said, **answers}))
+
+
+@dataclass
+class PairRuntime(SeenRuntime):
+    """Two nodes that are seen as they are said to be, whatever is started."""
+
+    started: list[str] = field(default_factory=list)
+
+    def start(self, services: Sequence[str], deadline: Deadline) -> None:
+        self.started += services
+
+
+MakePair = Callable[..., Context]
+
+
+@pytest.fixture
+def make_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePair:
+    def make(
+        programs: Mapping[str, tuple[str, ...]], positions: Mapping[str, Position], old_state: RunState = RunState.STOPPED
+    ) -> Context:
+        """The stack `second`. `programs`: the guards that are there; `positions`: what the servers that answer say."""
+
+        def session(service: Service, timeout_s: float = 0) -> AbstractContextManager[Any]:
+            if service.name not in positions:
+                raise PostgresUnavailable("connection refused")
+            return Session(positions[service.name])
+
+        monkeypatch.setattr(moving, "session", session)
+        monkeypatch.setattr(moves, "session", session)
+        services = {
+            name: Service(name, Kind.POSTGRES, "", HealthProbe("postgres", 5432), {}, name, (Port("127.0.0.1", 1, 5432),))
+            for name in (OLD, NEW)
+        }
+        seen = {OLD: Inspection(OLD, old_state), NEW: Inspection(NEW, RunState.RUNNING, pid=1)}
+        state = StackState("second", tmp_path)
+        state.ensure()
+        stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
+        return Context(stack, state, PairRuntime([seen], programs=dict(programs)))
+
+    return make
+
+
+class Session(nullcontext[Any]):
+    def __init__(self, position: Position) -> None:
+        super().__init__(self)
+        self._position = position
+
+    def position(self) -> Position:
+        return self._position
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+BOTH_GUARDS = {OLD: guard({"state": "running"}), NEW: guard({"state": "running"})}
+
+
+@pytest.mark.parametrize("operation", [moves.switchover, moves.failover])
+def test_without_any_guard_no_role_is_moved(make_pair: MakePair, operation: Callable[..., object]) -> None:
+    context = make_pair({}, {OLD: PRIMARY, NEW: STANDBY})
+    with pytest.raises(Refused) as caught:
+        operation(context, MoveRequest(), unheard)
+    assert_no_guard(caught.value)
+
+
+def test_without_any_guard_no_data_is_touched(make_pair: MakePair) -> None:
+    context = make_pair({}, SILENT)
+    with closing(Guards(context.runtime)) as guards, pytest.raises(Refused) as caught:
+        hear(context, guards)
+    assert_no_guard(caught.value)
+
+
+def assert_no_guard(error: Refused) -> None:
+    assert (error.code, error.exit_code) == ("no_guard", ExitCode.REFUSED)
+    why = f"the guard of {OLD} cannot be asked: {OLD} does not run"
+    assert error.message == f"nothing was changed: {why}"
+    assert error.actions == ("spokectl up --stack second",)
+
+
+def test_a_failover_to_a_standby_that_does_not_answer_is_refused(make_pair: MakePair) -> None:
+    with pytest.raises(Refused) as caught:
+        moves.failover(make_pair(BOTH_GUARDS, SILENT), MoveRequest(), unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("no_standby", ExitCode.REFUSED)
+    assert caught.value.message == (
+        f"nothing was changed: {NEW} cannot take over: {NEW} does not answer: connection refused"
+    )
+    assert caught.value.actions == (f"spokectl start {NEW} --stack second", "spokectl up --stack second")
+
+
+def test_a_failover_to_a_node_that_takes_writes_against_the_record_is_refused(make_pair: MakePair) -> None:
+    with pytest.raises(Refused) as caught:
+        moves.failover(make_pair(BOTH_GUARDS, {NEW: PRIMARY}), MoveRequest(), unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("two_primaries", ExitCode.REFUSED)
+    assert caught.value.message == f"nothing was changed: {NEW} takes writes as a primary, but the record names {OLD}"
+    assert caught.value.actions == (
+        "spokectl postgres status --stack second",
+        f"spokectl restart {NEW} --stack second",
+        f"spokectl start {OLD} --stack second",
+    )
+
+
+@pytest.mark.parametrize(
+    ("proof", "found"),
+    [
+        ({"state": "in production", "checkpoint_lsn": "0/5000"}, "pg_controldata says 'in production'"),
+        (None, "pg_controldata says nothing"),
+    ],
+)
+def test_a_primary_without_proof_of_a_clean_stop_ends_the_move(
+    make_pair: MakePair, proof: dict[str, str] | None, found: str
+) -> None:
+    stopped = guard({"state": "held"}, demote={"state": "held", "control": proof})
+    context = make_pair(BOTH_GUARDS | {OLD: stopped}, {NEW: STANDBY})
+    with closing(Move(context, OLD, NEW, 3, "test")) as move, pytest.raises(Failed) as caught:
+        move.stop_old(Deadline(60))
+    assert (caught.value.code, caught.value.exit_code) == ("not_stopped_cleanly", ExitCode.FAILED)
+    assert caught.value.message == f"{OLD} is down, but not known to have been stopped cleanly: {found}"
+    assert caught.value.actions == (f"spokectl logs {OLD} --stack second",)
+    assert move.checkpoint_lsn is None
+
+
+REFUSING = guard(
+    {"state": "refused", "message": "16 bytes of WAL are only here", "command": f"spokectl postgres reinit {OLD} --discard"}
+)
+
+
+def test_an_old_primary_that_may_not_join_is_left_with_its_guards_command(make_pair: MakePair) -> None:
+    context = make_pair(BOTH_GUARDS | {OLD: REFUSING}, {NEW: PRIMARY})
+    with closing(Move(context, OLD, NEW, 3, "test")) as move, pytest.raises(Failed) as caught:
+        move.rejoin_old(Deadline(60))
+    assert (caught.value.code, caught.value.exit_code) == ("rejoin_refused", ExitCode.FAILED)
+    assert caught.value.message == f"{OLD} may not join by itself: 16 bytes of WAL are only here"
+    assert caught.value.actions == (f"spokectl postgres reinit {OLD} --discard --stack second",)
+    assert isinstance(context.runtime, PairRuntime)
+    assert context.runtime.started == [OLD]
+
+
+def test_a_failover_whose_old_primary_may_not_join_is_done_but_incomplete(make_pair: MakePair) -> None:
+    """The role has moved: what scripts see is 12, and the guard's reason and command."""
+    context = make_pair(BOTH_GUARDS | {OLD: REFUSING}, {NEW: PRIMARY})
+    whole = table("second", FAILOVER)
+    rejoin = tuple(step for step in whole.steps if step.id == "rejoin")
+    journal = Underway(context.state.underway_file)
+    with closing(Move(context, OLD, NEW, 3, "test")) as move, pytest.raises(Incomplete) as caught:
+        drive(replace(whole, steps=rejoin), move, move.facts, journal, unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("failover_postgres_incomplete", ExitCode.INCOMPLETE)
+    assert f"{OLD} may not join by itself: 16 bytes of WAL are only here" in caught.value.message
+    assert caught.value.actions == (f"spokectl postgres reinit {OLD} --discard --stack second",)
