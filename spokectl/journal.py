@@ -99,15 +99,25 @@ class Underway:
             steps = {str(line["step"]): line["phase"] != "undone" for line in lines[1:]}
             return Unfinished(str(lines[0]["operation"]), facts, tuple(name for name, taken in steps.items() if taken))
         except (KeyError, TypeError, AttributeError) as error:
-            raise Refused(
-                "journal_damaged",
-                f"nothing was changed: {self._path}, which says what was under way, is damaged",
-                actions=["see what is: spokectl status", f"then remove it: rm {self._path}"],
-            ) from error
+            raise self.damaged("is damaged") from error
+
+    def damaged(self, how: str) -> Refused:
+        """The refusal of a command that would have to end what is under way, and cannot read what that was."""
+        return Refused(
+            "journal_damaged",
+            f"nothing was changed: {self._path}, which says what was under way, {how}",
+            actions=["see what is: spokectl status", f"then remove it: rm {self._path}"],
+        )
 
     def begin(self, operation: str, facts: Mapping[str, object]) -> None:
         self._path.unlink(missing_ok=True)
         _append(self._path, {"time": _now(), "operation": operation, "facts": dict(facts)})
+        # The file itself must outlive a power cut too, not only what is in it.
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def note(self, step: str, phase: str) -> None:
         """`phase` is began, done, failed or undone."""

@@ -16,8 +16,7 @@ from spokectl.wait import Deadline
 _POSITION = """
 SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),
        (SELECT status FROM pg_stat_wal_receiver), pg_is_in_recovery() AND pg_is_wal_replay_paused(),
-       (SELECT timeline_id FROM pg_control_checkpoint()), (SELECT system_identifier FROM pg_control_system()),
-       CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_lsn() END,
+       (SELECT system_identifier FROM pg_control_system()),
        (SELECT count(*) FROM pg_stat_progress_basebackup), (SELECT count(*) FROM pg_prepared_xacts),
        (SELECT count(*) FROM pg_stat_activity
         WHERE backend_type = 'client backend' AND xact_start < now() - interval '30 seconds')
@@ -38,24 +37,21 @@ SELECT p.backup_streamed, p.backup_total FROM pg_stat_progress_basebackup p JOIN
 WHERE a.application_name = 'spoke_standby_copy'
 """
 _SENDERS = """
-SELECT state, sync_state, pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn),
-       pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)
+SELECT sync_state, pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)
 FROM pg_stat_replication WHERE application_name = 'spoke_standby' AND state = 'streaming'
 """
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a node is. `received` and `replayed` (LSN as numbers of bytes) are a standby's, `written` a primary's."""
+    """Where a node is. `received` and `replayed` (LSN as numbers of bytes) are a standby's."""
 
     in_recovery: bool
     received: int | None
     replayed: int | None
     receiving: bool
     replay_paused: bool
-    timeline: int
     system_identifier: str
-    written: int | None
     base_backups: int
     prepared_transactions: int
     long_transactions: int
@@ -63,10 +59,9 @@ class Position:
 
 @dataclass(frozen=True)
 class Sender:
-    """What a primary says of its standby; lags in bytes of WAL."""
+    """What a primary says of its standby; the lag in bytes of WAL."""
 
     synchronous: bool
-    flush_lag_bytes: int
     replay_lag_bytes: int
 
 
@@ -96,12 +91,10 @@ class PostgresSession:
             replayed=_lsn(row[2]),
             receiving=row[3] == "streaming",
             replay_paused=row[4] == "t",
-            timeline=int(row[5] or 0),
-            system_identifier=row[6] or "",
-            written=_lsn(row[7]),
-            base_backups=int(row[8] or 0),
-            prepared_transactions=int(row[9] or 0),
-            long_transactions=int(row[10] or 0),
+            system_identifier=row[5] or "",
+            base_backups=int(row[6] or 0),
+            prepared_transactions=int(row[7] or 0),
+            long_transactions=int(row[8] or 0),
         )
 
     def limits(self) -> dict[str, int]:
@@ -113,8 +106,8 @@ class PostgresSession:
         rows = self._rows(_SENDERS, self._timeout_s)
         if not rows:
             return None
-        _, synchronous, flush, replay = rows[0]
-        return Sender(synchronous in ("sync", "quorum"), int(flush or 0), int(replay or 0))
+        synchronous, replay = rows[0]
+        return Sender(synchronous in ("sync", "quorum"), int(replay or 0))
 
     def copied(self) -> Copied | None:
         """How far the copy that a standby's guard takes from here has come; None when none is taken."""

@@ -327,6 +327,27 @@ def _spoke_health(name: str, status: int, body: bytes) -> Health:
     return Health(name, ok, "instance", "" if ok else "; ".join(reasons) or f"it says {word}", version)
 
 
+@dataclass(frozen=True)
+class SpokeWord:
+    """Whether a Spoke answers, and whether it can write: one without a cache or a store can. `reason` says why not."""
+
+    answers: bool
+    writes: bool
+    reason: str
+
+
+def spoke_writes(service: Service, timeout_s: float = PROBE_TIMEOUT_S) -> SpokeWord:
+    """Asks a Spoke whether it has a primary. It never raises."""
+    from spokectl.clients.probe import NoAnswer, get
+
+    try:
+        answer = get(*service.address(service.health.port), service.health.path or "/", timeout_s=timeout_s)
+    except NoAnswer as error:
+        return SpokeWord(answers=False, writes=False, reason=str(error))
+    health = _spoke_health(service.name, answer.status, answer.body)
+    return SpokeWord(answers=True, writes=answer.status == 200, reason=health.reason)
+
+
 def _probe_s3(service: Service, timeout_s: float) -> Health:
     """Any answer below 500 to an unsigned request: an S3 store refuses it, and so shows that it works."""
     from spokectl.clients.probe import NoAnswer, get

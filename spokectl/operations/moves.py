@@ -84,6 +84,10 @@ class Settled:
     new: str
     finished: bool
 
+    def is_what_is_meant(self, operation: str, request: MoveRequest) -> bool:
+        """Whether the role that `operation` moves is now where it shall be."""
+        return self.finished and _role_of(self.operation) == _role_of(operation) and request.to in {None, self.new}
+
 
 class Moving(Protocol):
     """The world of a move: between two services, closed at the end."""
@@ -139,15 +143,16 @@ def require(checks: Sequence[Check], codes: Mapping[str, str] | None = None) -> 
 def operate(context: Context, operation: Operation[M], request: MoveRequest, report: Report) -> Result:
     """Chooses and acts under the stack's lock, after what was broken off before has been ended. --dry-run changes nothing.
 
-    When that end was to finish it, nothing else is done: whoever types a command again means the same move.
+    When that end was to finish the move that is asked for, nothing else is done: who types a command again means the same.
     """
     name = operation.name
     if request.dry_run:
+        _say_what_comes_first(context, report)
         with closing(operation.choose(context, request, name)) as move:
             return Result(operation.act(context, move, request, report))
     with exclusive(context.state, name):
         settled = settle_unfinished(context, report)
-        if settled is not None and settled.finished:
+        if settled is not None and settled.is_what_is_meant(name, request):
             return Result(MoveData(settled.operation, "finished", settled.old, settled.new))
         if settled is not None:
             _await_calm(context, operation, request)
@@ -172,24 +177,41 @@ def _await_calm(context: Context, operation: Operation[M], request: MoveRequest)
         wait_until(blocker, Deadline(_CALM_WITHIN_S), what="both nodes are well again", interval_s=0.1)
 
 
-def settle_unfinished(context: Context, report: Report) -> Settled | None:
-    """Ends a move that was broken off, forward or back; None when there was none.
+def _say_what_comes_first(context: Context, report: Report) -> None:
+    found = Underway(context.state.underway_file).unfinished()
+    if found is not None:
+        report("stack", "notice", f"{found.operation} was broken off: it would be ended first, which may be all")
 
-    The stack's lock is held by the caller.
+
+def settle_unfinished(context: Context, report: Report) -> Settled | None:
+    """Ends a move that was broken off, forward or back, and says which; None when there was none.
+
+    Refused (`journal_damaged`) when it cannot be read what that was. The stack's lock is held by the caller.
     """
     journal = Underway(context.state.underway_file)
     found = journal.unfinished()
-    owner = _OWNERS.get(found.operation.rpartition(" ")[2]) if found else None
-    if found is None or owner is None:
+    if found is None:
         return None
-    table, reopened = _reopened(owner, context, found)
+    table, reopened = _reopened(context, journal, found)
     report("stack", "notice", f"{found.operation} was broken off: it is ended first")
     with closing(reopened) as move:
         names = {"old": move.old.name, "new": move.new.name}
         with context.journal.operation(f"end {found.operation}", **names):
-            return Settled(found.operation, finished=settle(table, move, found, journal, report), **names)
+            settled = Settled(found.operation, finished=settle(table, move, found, journal, report), **names)
+    end = f"finished: {settled.new} has the role" if settled.finished else f"put back: {settled.old} has the role"
+    report("stack", "notice", f"{found.operation} is {end}")
+    return settled
 
 
-def _reopened(owner: str, context: Context, found: Unfinished) -> tuple[Table[Moving], Moving]:
-    reopened: tuple[Table[Moving], Moving] = importlib.import_module(owner).reopened(context, found)
+def _reopened(context: Context, journal: Underway, found: Unfinished) -> tuple[Table[Moving], Moving]:
+    try:
+        owner = importlib.import_module(_OWNERS[_role_of(found.operation)])
+        reopened: tuple[Table[Moving], Moving] = owner.reopened(context, found)
+    except (KeyError, ValueError, TypeError) as error:
+        raise journal.damaged(f"tells of {found.operation!r} in a way that this version does not know") from error
     return reopened
+
+
+def _role_of(operation: str) -> str:
+    """Whose role an operation moves: its last word."""
+    return operation.rpartition(" ")[2]

@@ -52,7 +52,7 @@ def status(name: str, file: Path | None, services: list[str]) -> Result:
     points, expected = [], []
     if not services:
         points = endpoints(context.stack, _roles(statuses), context.runtime.left_out())
-        expected = outlook(statuses, _record(context, statuses))
+        expected = outlook(name, statuses, _record(context, statuses))
     data = StatusData(name, context.runtime.name, statuses, scaled(context.stack), points, expected)
     return judged(name, data, statuses, _broken_off(context))
 

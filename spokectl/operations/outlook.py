@@ -8,6 +8,7 @@ from spokectl.lsn import lsn_number
 from spokectl.model import Kind
 from spokectl.operations.health import ServiceStatus
 from spokectl.operations.postgres.guard import ClusterRecord
+from spokectl.settings import command_line
 from spokectl.units import human_bytes
 
 
@@ -24,20 +25,24 @@ class Outlook:
     bytes_at_risk: int | None = None
 
 
-def outlook(statuses: Iterable[ServiceStatus], record: ClusterRecord | None) -> list[Outlook]:
-    """One for PostgreSQL and one for Redis, where the stack has them. `record`: the cluster record, where it is known."""
+def outlook(stack: str, statuses: Iterable[ServiceStatus], record: ClusterRecord | None) -> list[Outlook]:
+    """One for PostgreSQL and one for Redis, where the stack has them. `record`: the cluster record, where it is known.
+
+    `stack`: its name, for what the sentences tell to type.
+    """
     everybody = list(statuses)
     databases = [each for each in everybody if each.kind is Kind.POSTGRES]
     caches = [each for each in everybody if each.kind is Kind.REDIS]
     sentinels = [each for each in everybody if each.kind is Kind.SENTINEL]
-    found = [_of_postgres(databases, record)] if databases else []
+    takes_over = command_line(stack, "failover postgres")
+    found = [_of_postgres(databases, record, takes_over)] if databases else []
     return found + ([_of_redis(caches, sentinels)] if caches else [])
 
 
-def _of_postgres(nodes: Sequence[ServiceStatus], record: ClusterRecord | None) -> Outlook:
+def _of_postgres(nodes: Sequence[ServiceStatus], record: ClusterRecord | None, command: str) -> Outlook:
     primaries = [each for each in nodes if each.role == "primary"]
     if not primaries:
-        return _without_primary(nodes, record)
+        return _without_primary(nodes, record, command)
     if len(primaries) > 1:
         names = " and ".join(each.service for each in primaries)
         return Outlook("", f"{names} both say primary: their guards settle it within a second, or say why not")
@@ -60,7 +65,7 @@ def _of_postgres(nodes: Sequence[ServiceStatus], record: ClusterRecord | None) -
     }.get(risk, f"at most {risk} bytes ({human_bytes(risk or 0)}) of acknowledged writes are at risk")
     return Outlook(
         primary.service,
-        f"{lost}: {standby.service} takes over at `spokectl failover postgres`, {words}",
+        f"{lost}: {standby.service} takes over at `{command}`, {words}",
         standby.service,
         risk,
     )
@@ -73,12 +78,12 @@ def _alone(primary: ServiceStatus, record: ClusterRecord | None) -> int | None:
     return lsn_distance(primary.facts.lsn, record.since_lsn)
 
 
-def _without_primary(nodes: Sequence[ServiceStatus], record: ClusterRecord | None) -> Outlook:
+def _without_primary(nodes: Sequence[ServiceStatus], record: ClusterRecord | None, command: str) -> Outlook:
     lost = record.primary if record else ""
     now = f"PostgreSQL has no primary now{f' (the record names {lost})' if lost else ''}"
     standby = next((each for each in nodes if each.role == "standby"), None)
     if lost and any(each.service == lost and each.role == "standby" for each in nodes):
-        return Outlook(lost, f"{now}, which is a standby still: `spokectl failover postgres` finishes the move", lost)
+        return Outlook(lost, f"{now}, which is a standby still: `{command}` finishes the move", lost)
     if standby is None:
         return Outlook(lost, f"{now}, and nobody can take over")
     if record is not None and record.mode == "synchronous":
@@ -87,9 +92,7 @@ def _without_primary(nodes: Sequence[ServiceStatus], record: ClusterRecord | Non
         mode = f"was {record.mode}" if record else "is not known"
         words = f"but acknowledged writes may be missing there, since replication {mode}"
         risk = None
-    return Outlook(
-        lost, f"{now}: {standby.service} takes over at `spokectl failover postgres`, {words}", standby.service, risk
-    )
+    return Outlook(lost, f"{now}: {standby.service} takes over at `{command}`, {words}", standby.service, risk)
 
 
 def _acknowledged_alone(primary: ServiceStatus, standby: ServiceStatus, record: ClusterRecord | None) -> int | None:

@@ -7,6 +7,7 @@ finished, or undone, by the next one.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -54,6 +55,8 @@ class Table(Generic[W]):
     point_of_no_return: str
     again: str
     """The command that finishes or undoes it after an interruption."""
+    look: str = "spokectl status"
+    """The command that shows what came of it."""
 
 
 @dataclass(frozen=True)
@@ -69,35 +72,45 @@ def drive(table: Table[W], world: W, facts: dict[str, object], journal: Underway
     """Takes all steps.
 
     Failed when one failed and everything is back as it was; OutcomeUnknown when it can neither be finished nor put back
-    now; Incomplete when the work is done, but a step of its aftercare failed.
+    now; Incomplete when the work is done, but a step of its aftercare failed. A report that nobody reads any more (a pipe
+    that is closed) stops nothing.
     """
     journal.begin(table.operation, facts)
-    return _forward(table, world, table.steps, journal, report)
+    return _forward(table, world, table.steps, journal, _tried(report))
 
 
 def settle(table: Table[W], world: W, found: Unfinished, journal: Underway, report: Report) -> bool:
     """Ends an operation that was broken off: True when it is finished now, False when everything is back as it was."""
     if not world.committed():
-        _back(table, world, found.begun, journal, report)
+        _back(table, world, found.begun, journal, _tried(report))
         return False
     ids = [step.id for step in table.steps]
-    _forward(table, world, table.steps[ids.index(table.point_of_no_return) + 1 :], journal, report)
+    _forward(table, world, table.steps[ids.index(table.point_of_no_return) + 1 :], journal, _tried(report))
     return True
+
+
+def _tried(report: Report) -> Report:
+    def tell(subject: str, state: str, detail: str = "") -> None:
+        with suppress(OSError):
+            report(subject, state, detail)
+
+    return tell
 
 
 def _forward(table: Table[W], world: W, steps: Sequence[Step[W]], journal: Underway, report: Report) -> list[Taken]:
     taken: list[Taken] = []
     for step in steps:
         began = time.monotonic()
-        journal.note(step.id, "began")
-        report(step.id, "doing", step.sentence)
         try:
+            journal.note(step.id, "began")
+            report(step.id, "doing", step.sentence)
             step.act(world, Deadline(step.timeout_s))
-        except (SpokectlError, KeyboardInterrupt) as error:
-            journal.note(step.id, "failed")
-            report(step.id, "failed", str(error))
+            journal.note(step.id, "done")
+        except (SpokectlError, OSError, KeyboardInterrupt) as error:
+            with suppress(OSError):
+                journal.note(step.id, "failed")
+            report(step.id, "failed", _cause(error))
             _fail(table, world, step, error, journal, report)
-        journal.note(step.id, "done")
         taken.append(Taken(step.id, step.sentence, round(time.monotonic() - began, 3)))
         report(step.id, "done", f"{taken[-1].seconds:.2f} s")
     journal.end()
@@ -105,14 +118,14 @@ def _forward(table: Table[W], world: W, steps: Sequence[Step[W]], journal: Under
 
 
 def _fail(table: Table[W], world: W, step: Step[W], error: BaseException, journal: Underway, report: Report) -> None:
-    cause = error.message if isinstance(error, SpokectlError) else "interrupted"
+    cause = _cause(error)
     actions = error.actions if isinstance(error, SpokectlError) else ()
-    if step.aftercare:
+    if step.aftercare and not isinstance(error, KeyboardInterrupt):
         journal.end()
         raise Incomplete(
             f"{table.operation.replace(' ', '_')}_incomplete",
             f"{table.operation} is done, but not all is well yet: {step.sentence}: {cause}",
-            actions=actions,
+            actions=actions or [table.look],
             details=error.details if isinstance(error, SpokectlError) else {},
         ) from error
     try:
@@ -135,9 +148,17 @@ def _fail(table: Table[W], world: W, step: Step[W], error: BaseException, journa
     except OutcomeUnknown as left:
         # Why it had to be put back matters as much as why it could not be.
         raise OutcomeUnknown(left.code, f"{step.sentence}: {cause}; {left.message}", actions=left.actions) from error
-    if not isinstance(error, SpokectlError):
+    if isinstance(error, KeyboardInterrupt):
         raise error
-    raise Failed(error.code, f"{step.sentence}: {cause}; everything is back as it was", actions=actions) from error
+    code = error.code if isinstance(error, SpokectlError) else "system_error"
+    back = f"{step.sentence}: {cause}; everything is back as it was"
+    raise Failed(code, back, actions=actions or [table.look, table.again]) from error
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, SpokectlError):
+        return error.message
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"the system refused: {error}"
 
 
 def _back(table: Table[W], world: W, begun: Sequence[str], journal: Underway, report: Report) -> None:
@@ -147,11 +168,11 @@ def _back(table: Table[W], world: W, begun: Sequence[str], journal: Underway, re
         report(step.id, "undoing", step.sentence)
         try:
             step.undo(world, Deadline(_UNDO_TIMEOUT_S))
-        except SpokectlError as error:
+            journal.note(step.id, "undone")
+        except (SpokectlError, OSError) as error:
             raise OutcomeUnknown(
                 "not_put_back",
-                f"{table.operation} was broken off, and not everything could be put back: {error.message}",
-                actions=[*error.actions, table.again],
+                f"{table.operation} was broken off, and not everything could be put back: {_cause(error)}",
+                actions=[*(error.actions if isinstance(error, SpokectlError) else ()), table.again],
             ) from error
-        journal.note(step.id, "undone")
     journal.end()

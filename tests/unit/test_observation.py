@@ -219,7 +219,7 @@ def test_the_status_is_one_screen_that_ends_with_what_would_happen(capsys: pytes
         Endpoint("Redis", "redis-replica", "redis://localhost:6380", "replica"),
         Endpoint("Redis", "redis-master", "redis://localhost:6379", "master"),
     ]
-    print_status(StatusData("spoke", "local", services, None, points, outlook(services, RECORD)))
+    print_status(StatusData("spoke", "local", services, None, points, outlook("spoke", services, RECORD)))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert lines[:2] == [

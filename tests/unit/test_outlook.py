@@ -104,7 +104,7 @@ LOST = "if postgres-primary dies"
 def test_what_the_loss_of_the_postgres_primary_would_mean(
     nodes: list[ServiceStatus], record: ClusterRecord | None, takes_over: str, at_risk: int | None, words: str
 ) -> None:
-    [found] = outlook(nodes, record)
+    [found] = outlook("spoke", nodes, record)
     assert words in found.sentence
     assert (found.takes_over, found.bytes_at_risk) == (takes_over, at_risk)
 
@@ -152,14 +152,21 @@ SENTINELS = [sentinel(1), sentinel(2), sentinel(3)]
 def test_what_the_loss_of_the_redis_master_would_mean(
     nodes: list[ServiceStatus], takes_over: str, at_risk: int | None, words: str
 ) -> None:
-    [found] = outlook(nodes, None)
+    [found] = outlook("spoke", nodes, None)
     assert words in found.sentence
     assert (found.takes_over, found.bytes_at_risk) == (takes_over, at_risk)
 
 
+def test_what_a_sentence_tells_to_type_means_the_stack_that_was_looked_at() -> None:
+    [living] = outlook("second", [primary(), standby()], RECORD)
+    [lost] = outlook("second", [down("postgres-primary"), standby()], RECORD)
+    for found in (living, lost):
+        assert "takes over at `spokectl failover postgres --stack second`" in found.sentence
+
+
 def test_only_what_a_stack_has_is_spoken_of() -> None:
-    assert outlook([service("spoke-1", Kind.SPOKE)], None) == []
-    both = outlook([primary(), standby(), master(), replica(), *SENTINELS], RECORD)
+    assert outlook("spoke", [service("spoke-1", Kind.SPOKE)], None) == []
+    both = outlook("spoke", [primary(), standby(), master(), replica(), *SENTINELS], RECORD)
     assert [type(each) for each in both] == [Outlook, Outlook]
     assert [each.service for each in both] == ["postgres-primary", "redis-master"]
 

@@ -1,6 +1,7 @@
 """The driver of step tables: forward, back, and on from wherever it was broken off."""
 
-from dataclasses import dataclass, field
+import errno
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,58 @@ def test_ctrl_c_before_the_point_of_no_return_puts_back_and_stays_an_interruptio
         drive(table, lamp, {}, journal, say_nothing)
     assert lamp.on == []
     assert journal.unfinished() is None
+
+
+def failing_at(step: str, error: BaseException) -> Table[Lamp]:
+    def fail(lamp: Lamp, _: Deadline) -> None:
+        raise error
+
+    steps = tuple(replace(each, act=fail) if each.id == step else each for each in TABLE.steps)
+    return replace(TABLE, steps=steps)
+
+
+def test_ctrl_c_in_the_aftercare_leaves_it_to_the_command_that_finishes(journal: Underway) -> None:
+    lamp = Lamp()
+    with pytest.raises(OutcomeUnknown) as raised:
+        drive(failing_at("d", KeyboardInterrupt()), lamp, {}, journal, say_nothing)
+    assert (raised.value.code, raised.value.actions) == ("unfinished", ("spokectl light",))
+    found = journal.unfinished()
+    assert found is not None
+    assert settle(TABLE, lamp, found, journal, say_nothing)
+    assert lamp.on == list("abcd")
+
+
+def test_what_the_system_refuses_puts_everything_back_with_what_to_type(journal: Underway) -> None:
+    lamp = Lamp()
+    with pytest.raises(Failed, match=r"the system refused: .*No space left.*; everything is back as it was") as raised:
+        drive(failing_at("b", OSError(errno.ENOSPC, "No space left on device")), lamp, {}, journal, say_nothing)
+    assert (raised.value.code, raised.value.actions) == ("system_error", ("spokectl status", "spokectl light"))
+    assert lamp.on == []
+    assert journal.unfinished() is None
+
+
+def test_a_journal_that_cannot_be_written_puts_everything_back(journal: Underway, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = Underway.note
+
+    def note_or_fail(self: Underway, step: str, phase: str) -> None:
+        if step == "b":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        note(self, step, phase)
+
+    monkeypatch.setattr(Underway, "note", note_or_fail)
+    lamp = Lamp()
+    with pytest.raises(Failed, match="No space left"):
+        drive(TABLE, lamp, {}, journal, say_nothing)
+    assert lamp.on == []
+    assert journal.unfinished() is None
+
+
+def test_a_reader_that_has_gone_stops_nothing(journal: Underway) -> None:
+    def unread(subject: str, state: str, detail: str = "") -> None:
+        raise BrokenPipeError
+
+    lamp = Lamp()
+    assert [step.step for step in drive(TABLE, lamp, {}, journal, unread)] == list("abcd") == lamp.on
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ GONE = Look(NOON, Result(None, exit_code=ExitCode.NOT_FOUND, error=NotFound("not
 
 
 def look(services: list[ServiceStatus]) -> Look:
-    return Look(NOON, judged("x", StatusData("x", "local", services, None, [], outlook(services, RECORD)), services))
+    return Look(
+        NOON, judged("x", StatusData("x", "local", services, None, [], outlook("spoke", services, RECORD)), services)
+    )
 
 
 def test_a_frame_has_the_time_the_status_and_ends_with_the_outlook_and_what_is_not_well() -> None:
@@ -41,7 +43,7 @@ def test_a_frame_fits_the_terminal_and_keeps_its_last_lines_whole(width: int, he
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     assert "…" in lines
-    assert outlook(WELL, RECORD)[0].sentence in " ".join(lines)
+    assert outlook("spoke", WELL, RECORD)[0].sentence in " ".join(lines)
 
 
 def test_the_absence_of_the_whole_stack_is_a_frame() -> None:

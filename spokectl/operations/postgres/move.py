@@ -5,6 +5,7 @@ a server that may still take writes is seen to be down before that.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from spokectl.errors import Failed, OutcomeUnknown, SpokectlError
 from spokectl.lsn import lsn_number
 from spokectl.model import DOWN, Kind, RunState, Service
 from spokectl.operations.context import Context
-from spokectl.operations.health import operator_credentials, probe, wants_synchronous
+from spokectl.operations.health import operator_credentials, probe, spoke_writes, wants_synchronous
 from spokectl.operations.postgres.console import Guards, GuardUnavailable
 from spokectl.operations.postgres.guard import DivergentWal, divergent_wal
 from spokectl.settings import command_line, for_stack
@@ -23,6 +24,7 @@ from spokectl.wait import Deadline, wait_until
 
 ASK_TIMEOUT_S = 3.0
 _POLL_S = 0.01
+_BACK_WITHIN_S = 30.0
 
 
 def session(service: Service, timeout_s: float = ASK_TIMEOUT_S) -> PostgresSession:
@@ -46,6 +48,8 @@ class Move:
         self.gap_began: float | None = None
         self.gap_s: float | None = None
         self.divergent: DivergentWal | None = None
+        self.judge_again: Callable[[], object] = lambda: None
+        """What is asked once more when the old primary is down: a SpokectlError of it keeps the role where it is."""
         self._session: PostgresSession | None = None
 
     @property
@@ -105,14 +109,14 @@ class Move:
             )
         self.checkpoint_lsn = lsn_number(str(proof["checkpoint_lsn"]))
 
+    def start_old_again(self, deadline: Deadline) -> None:
+        """The undo of a fence. It may have been dead before: then it stays so, and the next command looks anew."""
+        with suppress(SpokectlError):
+            self.bring_back_old(Deadline(min(_BACK_WITHIN_S, deadline.remaining_s)))
+
     def bring_back_old(self, deadline: Deadline) -> None:
         """The old primary takes writes again: the undo of everything before the record changes."""
-        runtime = self.context.runtime
-        if runtime.inspect()[self.old.name].state is RunState.PAUSED:
-            runtime.unpause([self.old.name])
-        began = datetime.now(UTC)
-        runtime.start([self.old.name], deadline)
-        self._when_guard_is_there(self.old, began, deadline)
+        self._start_old(deadline)
         self.guards.of(self.old.name).rejoin(deadline)
 
         def blocker() -> str | None:
@@ -158,6 +162,7 @@ class Move:
 
     def name_new(self, deadline: Deadline) -> None:  # noqa: ARG002 - a step's signature
         if not self.committed():
+            self.judge_again()
             self.guards.of(self.new.name).name_primary(self.new.name, self.epoch, "spokectl", self.reason)
 
     def adopt_new(self, deadline: Deadline) -> None:
@@ -167,6 +172,12 @@ class Move:
         if self._guard_status(self.new).get("state") == "held":
             # Nobody is left who would end that. A new guard brings it up read-only, as what is promoted next must be.
             self.context.runtime.stop([self.new.name], deadline)
+
+    def fence_and_promote(self, deadline: Deadline) -> None:
+        """Somebody may have started the old primary since it was put down; what starts from now on reads the new record."""
+        if not self._is_primary(self.new):
+            self.kill_old(deadline)
+        self.promote(deadline)
 
     def promote(self, deadline: Deadline) -> None:
         runtime = self.context.runtime
@@ -185,14 +196,18 @@ class Move:
         wait_until(blocker, deadline, what=f"{self.new.name} becomes primary")
 
     def wait_until_followed(self, deadline: Deadline) -> None:
-        """Every Spoke that runs reports a primary that takes writes."""
-        runtime = self.context.runtime
-        seen = runtime.inspect()
-        running = [one for one in self.context.stack.of_kind(Kind.SPOKE) if seen[one.name].state is RunState.RUNNING]
+        """Every Spoke that answers has a primary that takes writes, whatever else it lacks.
+
+        One that hangs must not keep the old node from its rest: it has nobody to follow the wrong one for.
+        """
+        spokes = self.context.stack.of_kind(Kind.SPOKE)
 
         def blocker() -> str | None:
-            late = [f"{one.name}: {health.reason}" for one in running if not (health := probe(one)).ok]
-            return "; ".join(late) or None
+            seen = self.context.runtime.inspect()
+            asked = {one.name: spoke_writes(one) for one in spokes if seen[one.name].state is RunState.RUNNING}
+            late = [f"{name}: {word.reason}" for name, word in asked.items() if word.answers and not word.writes]
+            silent = [f"{name}: {word.reason}" for name, word in asked.items() if not word.answers]
+            return "; ".join(late or silent) if late or len(silent) == len(asked) > 0 else None
 
         wait_until(blocker, deadline, what="the Spokes follow")
         if self.gap_began is not None and self.gap_s is None:
@@ -200,9 +215,7 @@ class Move:
 
     def rejoin_old(self, deadline: Deadline) -> None:
         """The old primary is a standby of the new one. Its guard rewinds or copies it where its data has diverged."""
-        began = datetime.now(UTC)
-        self.context.runtime.start([self.old.name], deadline)
-        self._when_guard_is_there(self.old, began, deadline)
+        self._start_old(deadline)
         if self._guard_status(self.old).get("state") == "held":
             self.guards.of(self.old.name).rejoin(deadline)
 
@@ -266,13 +279,20 @@ class Move:
         except GuardUnavailable:
             return {}
 
-    def _when_guard_is_there(self, service: Service, began: datetime, deadline: Deadline) -> None:
-        """In a container a new guard has the process number of the one before it: only what it says now counts."""
+    def _is_primary(self, service: Service) -> bool:
+        position = self._position(service)
+        return position is not None and not position.in_recovery
 
-        def blocker() -> str | None:
-            return self.guards.silence(service.name, began) or None
+    def _start_old(self, deadline: Deadline) -> None:
+        """Returns when the old primary's guard acts, which may go on holding its server.
 
-        wait_until(blocker, deadline, what=f"the guard of {service.name}")
+        In a container a new guard has the process number of the one before it: only what it says from now on counts.
+        """
+        runtime, name = self.context.runtime, self.old.name
+        down = runtime.inspect()[name].state is not RunState.RUNNING
+        began = datetime.now(UTC) if down else datetime.min.replace(tzinfo=UTC)
+        runtime.start([name], deadline)
+        wait_until(lambda: self.guards.silence(name, began) or None, deadline, what=f"the guard of {name}")
 
     def _drop_session(self) -> None:
         if self._session is not None:

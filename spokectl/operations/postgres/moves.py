@@ -15,10 +15,10 @@ from spokectl.model import Kind, RunState
 from spokectl.operations.context import Context, open_context, require_node
 from spokectl.operations.moves import Check, MoveData, MoveRequest, Operation, operate, planned, require
 from spokectl.operations.postgres import switchover as switching
-from spokectl.operations.postgres.console import Guards
+from spokectl.operations.postgres.console import Guards, GuardUnavailable
 from spokectl.operations.postgres.move import Move, session
 from spokectl.operations.postgres.preconditions import DEFAULT_LOSS_LIMIT_BYTES, Risk, failover_risk
-from spokectl.operations.postgres.tables import FAILOVER, FAILOVER_STEPS, PROMOTE, SWITCHOVER, table
+from spokectl.operations.postgres.tables import FAILOVER, FAILOVER_STEPS, FENCED_PROMOTE, SWITCHOVER, table
 from spokectl.operations.steps import Table, drive
 from spokectl.result import Report, Result
 from spokectl.settings import command_line
@@ -48,7 +48,7 @@ def failover(context: Context, request: MoveRequest, report: Report) -> Result:
 def hand_over(context: Context, report: Report) -> str:
     """Makes the standby primary, for a primary that is about to be restarted with other settings: it joins by itself then.
 
-    Gives the reason why not, when it may not be; the stack's lock is held by the caller.
+    Gives the reason why not, when it may not be or has been put back; the stack's lock is held by the caller.
     """
     if len(context.stack.of_kind(Kind.POSTGRES)) != 2:
         return "it has no standby"
@@ -66,7 +66,7 @@ def hand_over(context: Context, report: Report) -> str:
         steps = tuple(step for step in whole.steps if not step.aftercare)
         with context.journal.operation(whole.operation, old=move.old.name, new=move.new.name, reason="changed settings"):
             drive(replace(whole, steps=steps), move, move.facts, Underway(context.state.underway_file), report)
-    except Refused as error:
+    except (Refused, Failed) as error:
         return error.message
     finally:
         move.close()
@@ -142,34 +142,56 @@ def _failover(context: Context, move: Move, request: MoveRequest, report: Report
     if position is not None:
         return _finish_named(context, move, request, report)
     signs = _signs_of_death(context, move)
-    risk = _risk(move)
+    risks = [_risk(move)]
     steps = table(context.stack.name, FAILOVER)
     data = MoveData(
-        steps.operation, "planned", move.old.name, move.new.name, bytes_at_risk=risk.bytes_, signs_of_death=signs
+        steps.operation, "planned", move.old.name, move.new.name, bytes_at_risk=risks[0].bytes_, signs_of_death=signs
     )
     if request.dry_run:
-        check = Check("data loss", not risk.refused, risk.refused or risk.sentence, "--allow-data-loss")
+        check = Check("data loss", not risks[0].refused, risks[0].refused or risks[0].sentence, "--allow-data-loss")
         return replace(data, checks=[check], plan=planned(steps))
-    if risk.refused and not request.allow_data_loss:
-        raise Refused(
-            "data_loss",
-            f"nothing was changed: {risk.refused}",
-            actions=[
-                command_line(context.stack.name, f"start {move.old.name}"),
-                command_line(context.stack.name, "failover postgres --allow-data-loss"),
-            ],
-            details={"bytes": risk.bytes_, "at_least": risk.at_least},
-        )
+
+    def allow(risk: Risk) -> None:
+        if risk.refused and not request.allow_data_loss:
+            raise _would_lose(context.stack.name, move.old.name, risk)
+
+    def judge_again() -> None:
+        # While it was put down the old primary may have acknowledged more, and may have ceased to wait for its standby.
+        risks.append(_risk(move))
+        allow(risks[-1])
+
+    allow(risks[0])
+    move.judge_again = judge_again
     for sign in signs:
         report("stack", "notice", sign)
     taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
-    return replace(data, outcome="moved", steps=taken, write_gap_s=move.gap_s, divergent=move.divergent)
+    if risks[-1].bytes_ != 0:
+        report(
+            "stack", "notice", f"acknowledged writes may be lost: {risks[-1].sentence} of WAL were not on {move.new.name}"
+        )
+    return replace(
+        data,
+        outcome="moved",
+        bytes_at_risk=risks[-1].bytes_,
+        steps=taken,
+        write_gap_s=move.gap_s,
+        divergent=move.divergent,
+    )
+
+
+def _would_lose(stack: str, old: str, risk: Risk) -> Refused:
+    return Refused(
+        "data_loss",
+        f"nothing was changed: {risk.refused}",
+        actions=[command_line(stack, f"start {old}"), command_line(stack, "failover postgres --allow-data-loss")],
+        details={"bytes": risk.bytes_, "at_least": risk.at_least},
+    )
 
 
 def _finish_named(context: Context, named: Move, request: MoveRequest, report: Report) -> MoveData:
     """The record's primary is still a standby: somebody named it and did not come to promote it."""
     steps = table(context.stack.name, FAILOVER)
-    steps = replace(steps, steps=FAILOVER_STEPS[FAILOVER_STEPS.index(PROMOTE) :])
+    steps = replace(steps, steps=FAILOVER_STEPS[FAILOVER_STEPS.index(FENCED_PROMOTE) :])
     data = MoveData(steps.operation, "planned", named.new.name, named.old.name)
     if request.dry_run:
         return replace(data, plan=planned(steps))
@@ -200,7 +222,10 @@ def _signs_of_death(context: Context, move: Move) -> list[str]:
     seen = context.runtime.inspect()[move.old.name]
     if seen.state is not RunState.RUNNING:
         return [*signs, f"the {context.runtime.name} runtime says that it is {seen.state}"]
-    word = dict(move.guards.status(move.new.name)["peer"])
+    try:
+        word = dict(move.guards.status(move.new.name)["peer"] or {})
+    except GuardUnavailable as error:
+        raise _nobody_takes_over(move, error) from error
     state = str(word.get("state") or "unknown")
     age_s = _age_s(str(word.get("time") or ""))
     if age_s > _STALE_WORD_S:
@@ -233,11 +258,7 @@ def _risk(move: Move) -> Risk:
         position = move.server().position()
         found = move.guards.status(move.new.name)
     except (PostgresUnavailable, SpokectlError) as error:
-        raise Refused(
-            "no_standby",
-            f"nothing was changed: {move.new.name} cannot take over: {error}",
-            actions=[command_line(move.context.stack.name, words) for words in (f"start {move.new.name}", "up")],
-        ) from error
+        raise _nobody_takes_over(move, error) from error
     if not position.in_recovery:
         # Its guard would have put it down at once, were it alive: a new one does, and waits for the record's primary.
         remedies = ("postgres status", f"restart {move.new.name}", f"start {move.old.name}")
@@ -251,6 +272,14 @@ def _risk(move: Move) -> Risk:
     limit = move.old.environment.get(_LOSS_LIMIT, "")
     limit_bytes = int(limit) if limit.isascii() and limit.isdecimal() else DEFAULT_LOSS_LIMIT_BYTES
     return failover_risk(record, lsn_number(str(last)) if last else None, position.received, limit_bytes)
+
+
+def _nobody_takes_over(move: Move, error: Exception) -> Refused:
+    return Refused(
+        "no_standby",
+        f"nothing was changed: {move.new.name} cannot take over: {error}",
+        actions=[command_line(move.context.stack.name, words) for words in (f"start {move.new.name}", "up")],
+    )
 
 
 def _age_s(time: str) -> float:

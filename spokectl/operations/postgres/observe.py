@@ -77,7 +77,7 @@ def status(name: str, file: Path | None) -> Result:
     """Every node with its role, positions and followers, the cluster record, and what a loss of the primary would mean."""
     nodes = _observe(name, file, guards=True)
     record = newest(node.record for node in nodes)
-    return judged(name, PostgresStatus(nodes, record, outlook(nodes, record)), nodes)
+    return judged(name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes)
 
 
 def lag(name: str, file: Path | None) -> Result:

@@ -40,7 +40,7 @@ class Measured:
 def switchover_checks(seen: Measured) -> list[Check]:
     """All of them, each judged by itself."""
     old, new = seen.old_position, seen.new_position
-    lower = [name for name, value in seen.old_limits.items() if seen.new_limits.get(name, 0) != value]
+    different = [name for name, value in seen.old_limits.items() if seen.new_limits.get(name, 0) != value]
     lag = seen.sender.replay_lag_bytes if seen.sender else None
     return [
         Check(
@@ -70,13 +70,17 @@ def switchover_checks(seen: Measured) -> list[Check]:
         Check(
             "standby streams",
             seen.sender is not None and new.receiving,
-            "it does" if seen.sender else f"{seen.old} has no standby that streams",
+            "it does"
+            if seen.sender is not None and new.receiving
+            else f"{seen.old} has no standby that streams"
+            if seen.sender is None
+            else f"{seen.new} receives nothing",
             f"spokectl start {seen.new}",
         ),
         Check(
             "protection",
-            seen.mode == ("synchronous" if seen.wants_synchronous else "asynchronous"),
-            f"the record says {seen.mode}",
+            _protected(seen),
+            f"the record says {seen.mode}" + (", but no commit waits for the standby" if _waits_for_nobody(seen) else ""),
             f"spokectl start {seen.new}",
         ),
         Check(
@@ -99,10 +103,10 @@ def switchover_checks(seen: Measured) -> list[Check]:
         ),
         Check(
             "same limits",
-            not lower,
+            not different,
             "equal on both"
-            if not lower
-            else ", ".join(f"{name}: {seen.old_limits[name]} and {seen.new_limits.get(name)}" for name in lower),
+            if not different
+            else ", ".join(f"{name}: {seen.old_limits[name]} and {seen.new_limits.get(name)}" for name in different),
             "spokectl up",
         ),
     ]
@@ -158,6 +162,14 @@ def failover_risk(record: Mapping[str, object], last_known: int | None, received
         risk = Risk(known, at_least=True, refused="")
         return Risk(known, True, f"replication is asynchronous, and {risk.sentence} would be lost (limit: {limit_bytes})")
     return Risk(known, at_least=True, refused="")
+
+
+def _waits_for_nobody(seen: Measured) -> bool:
+    return seen.mode == "synchronous" and seen.sender is not None and not seen.sender.synchronous
+
+
+def _protected(seen: Measured) -> bool:
+    return seen.mode == ("synchronous" if seen.wants_synchronous else "asynchronous") and not _waits_for_nobody(seen)
 
 
 def _room(seen: Measured) -> str:

@@ -7,6 +7,7 @@ from spokectl.errors import Refused
 from spokectl.operations.context import Context
 from spokectl.operations.health import disk_is_full, wants_synchronous
 from spokectl.operations.moves import Check, typed_for
+from spokectl.operations.postgres.console import GuardUnavailable
 from spokectl.operations.postgres.move import Move, session
 from spokectl.operations.postgres.preconditions import Measured, switchover_checks, switchover_warnings
 from spokectl.settings import command_line
@@ -23,8 +24,8 @@ class Plan:
 def plan(context: Context, move: Move) -> Plan:
     """Measures everything that a switchover wants to hold. Refused when a node does not answer at all."""
     record = move.record()
-    guards = {node.name: move.guards.status(node.name) for node in (move.old, move.new)}
     try:
+        guards = {node.name: move.guards.status(node.name) for node in (move.old, move.new)}
         with session(move.old) as old, session(move.new) as new:
             seen = Measured(
                 old=move.old.name,
@@ -40,7 +41,7 @@ def plan(context: Context, move: Move) -> Plan:
                 silent=[node for node, said in guards.items() if not said["guard_alive"]],
                 full=[node for node, said in guards.items() if disk_is_full(said["status"].get("free_bytes"))],
             )
-    except PostgresUnavailable as error:
+    except (PostgresUnavailable, GuardUnavailable) as error:
         raise Refused(
             "node_unavailable",
             f"nothing was changed: not both nodes answer: {error}",

@@ -1,5 +1,7 @@
 """The steps of `switchover postgres` and `failover postgres`. They differ in how the old primary is put down before."""
 
+from dataclasses import replace
+
 from spokectl.operations.postgres.move import Move
 from spokectl.operations.steps import Step, Table
 from spokectl.settings import command_line
@@ -14,7 +16,15 @@ NAME = Step(
     ("guard.py name-primary NEW --expect-epoch N",),
 )
 PROMOTE = Step("promote", "promote it", Move.promote, 60.0, ("SELECT pg_promote(true, 60)  (on the new primary)",))
-FOLLOW = Step("follow", "see that the Spokes have followed", Move.wait_until_followed, 60.0, ("GET /health  (every Spoke)",))
+FENCED_PROMOTE = replace(
+    PROMOTE,
+    sentence="promote it, once the old primary is seen to be down still",
+    act=Move.fence_and_promote,
+    commands=("spokectl kill OLD  (where somebody has started it)", *PROMOTE.commands),
+)
+FOLLOW = Step(
+    "follow", "see that the Spokes have followed", Move.wait_until_followed, 60.0, ("GET /health/ready  (every Spoke)",)
+)
 PROTECT = Step(
     "protect",
     "see that commits wait for the standby again",
@@ -68,7 +78,7 @@ FAILOVER_STEPS: tuple[Step[Move], ...] = (
         Move.kill_old,
         30.0,
         ("spokectl kill OLD",),
-        undo=Move.bring_back_old,
+        undo=Move.start_old_again,
     ),
     Step(
         "drain",
@@ -78,7 +88,7 @@ FAILOVER_STEPS: tuple[Step[Move], ...] = (
         ("SELECT status FROM pg_stat_wal_receiver  (on the standby: none)",),
     ),
     NAME,
-    PROMOTE,
+    FENCED_PROMOTE,
     FOLLOW,
     Step(
         "rejoin",
@@ -99,7 +109,8 @@ ADOPT_STEPS: tuple[Step[Move], ...] = (
         30.0,
         ("guard.py adopt  (on the node)",),
     ),
-    *FAILOVER_STEPS[FAILOVER_STEPS.index(PROMOTE) :],
+    PROMOTE,
+    *FAILOVER_STEPS[FAILOVER_STEPS.index(FOLLOW) :],
 )
 
 STEPS = {SWITCHOVER: SWITCHOVER_STEPS, FAILOVER: FAILOVER_STEPS, ADOPT: ADOPT_STEPS}
@@ -109,4 +120,4 @@ def table(stack: str, operation: str) -> Table[Move]:
     """`operation` is a key of STEPS."""
     # An adoption asks for a node, and is refused where there is a record; `up` ends whatever was broken off.
     again = command_line(stack, "up" if operation == ADOPT else operation)
-    return Table(operation, STEPS[operation], NAME.id, again)
+    return Table(operation, STEPS[operation], NAME.id, again, command_line(stack, "status"))

@@ -21,7 +21,7 @@ def status(name: str, file: Path | None) -> Result:
     """Nodes and Sentinels, and what a loss of the master would mean."""
     seen = _observe(name, file)
     nodes, sentinels = (_of(kind, seen) for kind in (Kind.REDIS, Kind.SENTINEL))
-    return judged(name, RedisStatus(nodes, sentinels, outlook(seen, None)), seen)
+    return judged(name, RedisStatus(nodes, sentinels, outlook(name, seen, None)), seen)
 
 
 def nodes(name: str, file: Path | None) -> Result:

@@ -16,8 +16,8 @@ from spokectl.operations.postgres.preconditions import (
 )
 from spokectl.operations.postgres.tables import FAILOVER_STEPS, SWITCHOVER_STEPS
 
-PRIMARY = Position(False, None, None, False, False, 1, "77", 5000, 0, 0, 0)
-STANDBY = Position(True, 5000, 5000, True, False, 1, "77", None, 0, 0, 0)
+PRIMARY = Position(False, None, None, False, False, "77", 0, 0, 0)
+STANDBY = Position(True, 5000, 5000, True, False, "77", 0, 0, 0)
 LIMITS = {"max_connections": 200}
 WELL = Measured(
     old="postgres-primary",
@@ -27,7 +27,7 @@ WELL = Measured(
     wants_synchronous=True,
     old_position=PRIMARY,
     new_position=STANDBY,
-    sender=Sender(synchronous=True, flush_lag_bytes=0, replay_lag_bytes=0),
+    sender=Sender(synchronous=True, replay_lag_bytes=0),
     old_limits=LIMITS,
     new_limits=LIMITS,
 )
@@ -65,8 +65,9 @@ def test_a_pair_that_is_well_may_be_switched_over() -> None:
         ("guards act", replace(WELL, silent=["postgres-primary"])),
         ("standby streams", replace(WELL, new_position=replace(STANDBY, receiving=False))),
         ("protection", replace(WELL, mode="degraded")),
+        ("protection", replace(WELL, sender=Sender(synchronous=False, replay_lag_bytes=0))),
         ("protection", replace(WELL, mode="asynchronous")),
-        ("lag", replace(WELL, sender=Sender(True, 0, MAX_LAG_BYTES + 1))),
+        ("lag", replace(WELL, sender=Sender(True, MAX_LAG_BYTES + 1))),
         ("replay runs", replace(WELL, new_position=replace(STANDBY, replay_paused=True))),
         ("no base backup", replace(WELL, old_position=replace(PRIMARY, base_backups=1))),
         ("same limits", replace(WELL, new_limits={"max_connections": 100})),

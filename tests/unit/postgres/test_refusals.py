@@ -16,7 +16,7 @@ from spokectl.errors import ExitCode, Failed, Incomplete, Refused
 from spokectl.journal import Underway
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
-from spokectl.operations.moves import MoveRequest
+from spokectl.operations.moves import MoveRequest, Settled, settle_unfinished
 from spokectl.operations.postgres import move as moving
 from spokectl.operations.postgres import moves
 from spokectl.operations.postgres.console import Guards
@@ -33,12 +33,15 @@ OLD, NEW = "postgres-primary", "postgres-replica"
 RECORD = {"primary": OLD, "epoch": 3, "mode": "synchronous"}
 SILENT: dict[str, Position] = {}
 
-# Answers each command of a conversation with what stands beside its name; a status is of this moment.
+# Answers each command of a conversation with what stands beside its name; a status is of this moment. The record is that
+# of the file, where one is named.
 _GUARD = """
 import datetime, json, sys
 answers = json.loads(sys.argv[1])
 for line in sys.stdin:
     answer = answers[json.loads(line)["command"]]
+    if sys.argv[2:]:
+        answer["record"] = json.load(open(sys.argv[2]))
     if "status" in answer:
         answer["status"]["time"] = datetime.datetime.now(datetime.timezone.utc).isoformat()
     print(json.dumps({"ok": answer}), flush=True)
@@ -53,12 +56,19 @@ def guard(status: Mapping[str, Any], **answers: object) -> tuple[str, ...]:
 
 @dataclass
 class PairRuntime(SeenRuntime):
-    """Two nodes that are seen as they are said to be, whatever is started."""
+    """Two nodes that are seen as they are said to be, whatever is started; what is killed is down."""
 
     started: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    at_kill: Callable[[], object] = lambda: None
 
     def start(self, services: Sequence[str], deadline: Deadline) -> None:
         self.started += services
+
+    def kill(self, services: Sequence[str], deadline: Deadline) -> None:
+        self.killed += services
+        self.at_kill()
+        self.views = [view | {name: Inspection(name, RunState.STOPPED) for name in services} for view in self.views]
 
 
 MakePair = Callable[..., Context]
@@ -98,6 +108,9 @@ class Session(nullcontext[Any]):
 
     def position(self) -> Position:
         return self._position
+
+    def promote(self, timeout_s: float) -> None:
+        """It is done at once."""
 
     def close(self) -> None:
         """There is nothing to end."""
@@ -197,3 +210,89 @@ def test_a_failover_whose_old_primary_may_not_join_is_done_but_incomplete(make_p
     assert (caught.value.code, caught.value.exit_code) == ("failover_postgres_incomplete", ExitCode.INCOMPLETE)
     assert f"{OLD} may not join by itself: 16 bytes of WAL are only here" in caught.value.message
     assert caught.value.actions == (f"spokectl postgres reinit {OLD} --discard --stack second",)
+
+
+def test_a_node_that_does_not_answer_is_no_failure_of_a_switchover_but_its_refusal(make_pair: MakePair) -> None:
+    """Its guard is gone too, as where the node is stopped."""
+    context = make_pair({OLD: guard({"state": "running"})}, {OLD: PRIMARY})
+    with pytest.raises(Refused) as caught:
+        moves.switchover(context, MoveRequest(), unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("node_unavailable", ExitCode.REFUSED)
+    assert caught.value.actions == ("spokectl up --stack second", "spokectl failover postgres --stack second")
+
+
+def test_a_primary_that_somebody_has_started_meanwhile_is_put_down_before_the_promotion(make_pair: MakePair) -> None:
+    context = make_pair(BOTH_GUARDS, {NEW: STANDBY}, RunState.RUNNING)
+    assert isinstance(context.runtime, PairRuntime)
+    with closing(Move(context, OLD, NEW, 3, "test")) as move:
+        move.fence_and_promote(Deadline(60))
+    assert context.runtime.killed == [OLD]
+
+
+def test_a_primary_that_follows_already_is_not_put_down_again(make_pair: MakePair) -> None:
+    context = make_pair(BOTH_GUARDS, {OLD: STANDBY, NEW: PRIMARY}, RunState.RUNNING)
+    assert isinstance(context.runtime, PairRuntime)
+    with closing(Move(context, OLD, NEW, 3, "test")) as move:
+        move.fence_and_promote(Deadline(60))
+    assert context.runtime.killed == []
+
+
+def test_a_failover_that_became_a_loss_while_the_primary_was_put_down_keeps_the_role(
+    make_pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its guard has given up waiting for the standby between the judgement and the kill."""
+    monkeypatch.setattr(moving, "_BACK_WITHIN_S", 0.1)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps(RECORD))
+    degraded = RECORD | {"mode": "degraded", "time": "2026-01-01T00:00:00Z", "since_lsn": "0/3000"}
+    words = guard({"state": "running"}, rejoin={})
+    programs = dict.fromkeys((OLD, NEW), (*words, str(record)))
+    context = make_pair(programs, {NEW: replace(STANDBY, receiving=False)}, RunState.RUNNING)
+    assert isinstance(context.runtime, PairRuntime)
+    context.runtime.at_kill = lambda: record.write_text(json.dumps(degraded))
+    with pytest.raises(Failed, match=r"replication has been degraded since .*; everything is back") as caught:
+        moves.failover(context, MoveRequest(), unheard)
+    assert (caught.value.code, caught.value.exit_code) == ("data_loss", ExitCode.FAILED)
+    assert caught.value.actions[-1] == "spokectl failover postgres --allow-data-loss --stack second"
+    assert (context.runtime.killed, context.runtime.started) == ([OLD], [OLD])
+    assert not context.state.underway_file.exists()
+
+
+def test_a_primary_that_cannot_come_back_does_not_keep_a_failover_from_ending(
+    make_pair: MakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was broken off before anything was given away; the next command looks anew."""
+    monkeypatch.setattr(moving, "_BACK_WITHIN_S", 0.1)
+    context = make_pair({NEW: guard({"state": "running"})}, {NEW: STANDBY})
+    journal = Underway(context.state.underway_file)
+    with closing(Move(context, OLD, NEW, 3, "test")) as move:
+        journal.begin(FAILOVER, move.facts)
+        journal.note("fence", "began")
+    settled = settle_unfinished(context, unheard)
+    assert settled == Settled(FAILOVER, OLD, NEW, finished=False)
+    assert journal.unfinished() is None
+
+
+@pytest.mark.parametrize(
+    ("operation", "facts"),
+    [("reshuffle postgres", {}), ("failover kafka", {}), (FAILOVER, {"old": OLD}), (FAILOVER, {"old": "gone", "new": NEW})],
+)
+def test_what_an_unknown_version_began_is_refused_and_kept(
+    make_pair: MakePair, operation: str, facts: dict[str, object]
+) -> None:
+    context = make_pair(BOTH_GUARDS, SILENT)
+    journal = Underway(context.state.underway_file)
+    journal.begin(operation, {"epoch": 3, "reason": "", "variant": ""} | facts)
+    with pytest.raises(Refused, match="in a way that this version does not know") as caught:
+        settle_unfinished(context, unheard)
+    assert caught.value.code == "journal_damaged"
+    assert journal.unfinished() is not None
+
+
+def test_only_a_move_of_the_same_role_to_the_same_node_is_what_was_meant() -> None:
+    finished = Settled("failover postgres", OLD, NEW, finished=True)
+    assert finished.is_what_is_meant("switchover postgres", MoveRequest())
+    assert finished.is_what_is_meant("failover postgres", MoveRequest(to=NEW))
+    assert not finished.is_what_is_meant("switchover postgres", MoveRequest(to=OLD))
+    assert not finished.is_what_is_meant("failover redis", MoveRequest())
+    assert not replace(finished, finished=False).is_what_is_meant("failover postgres", MoveRequest())
