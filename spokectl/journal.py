@@ -32,21 +32,22 @@ class Journal:
         _append(self._path, event)
 
     @contextmanager
-    def operation(self, name: str, **facts: object) -> Iterator[None]:
-        """Records the start, and the end with how it ended, whatever ended it.
+    def operation(self, name: str, **facts: object) -> Iterator[dict[str, object]]:
+        """Records the start, and the end with how it ended, whatever ended it. What is put into the dict is said at the end.
 
         For operations that must not fail because the ledger cannot be written: on a full disk `down` is what helps.
         """
         self._try(name, "started", **facts)
+        ending: dict[str, object] = {}
         try:
-            yield
+            yield ending
         except SpokectlError as error:
             self._try(name, "failed", code=error.code, message=error.message)
             raise
         except BaseException as error:
             self._try(name, "broken off", message=type(error).__name__)
             raise
-        self._try(name, "done")
+        self._try(name, "done", **ending)
 
     def _try(self, operation: str, phase: str, **facts: object) -> None:
         with suppress(OSError):

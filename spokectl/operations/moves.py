@@ -84,6 +84,10 @@ class Settled:
     new: str
     finished: bool
 
+    @property
+    def sentence(self) -> str:
+        return f"finished: {self.new} has the role" if self.finished else f"put back: {self.old} has the role"
+
     def is_what_is_meant(self, operation: str, request: MoveRequest) -> bool:
         """Whether the role that `operation` moves is now where it shall be."""
         return self.finished and _role_of(self.operation) == _role_of(operation) and request.to in {None, self.new}
@@ -196,10 +200,10 @@ def settle_unfinished(context: Context, report: Report) -> Settled | None:
     report("stack", "notice", f"{found.operation} was broken off: it is ended first")
     with closing(reopened) as move:
         names = {"old": move.old.name, "new": move.new.name}
-        with context.journal.operation(f"end {found.operation}", **names):
+        with context.journal.operation(f"end {found.operation}", **names) as ending:
             settled = Settled(found.operation, finished=settle(table, move, found, journal, report), **names)
-    end = f"finished: {settled.new} has the role" if settled.finished else f"put back: {settled.old} has the role"
-    report("stack", "notice", f"{found.operation} is {end}")
+            ending["message"] = settled.sentence
+    report("stack", "notice", f"{found.operation}: {settled.sentence}")
     return settled
 
 

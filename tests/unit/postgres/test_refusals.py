@@ -16,6 +16,7 @@ from spokectl.errors import ExitCode, Failed, Incomplete, Refused
 from spokectl.journal import Underway
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
+from spokectl.operations.event_lines import of_journal
 from spokectl.operations.moves import MoveRequest, Settled, settle_unfinished
 from spokectl.operations.postgres import move as moving
 from spokectl.operations.postgres import moves
@@ -271,6 +272,8 @@ def test_a_primary_that_cannot_come_back_does_not_keep_a_failover_from_ending(
     settled = settle_unfinished(context, unheard)
     assert settled == Settled(FAILOVER, OLD, NEW, finished=False)
     assert journal.unfinished() is None
+    [event] = of_journal(context.journal.read())
+    assert (event.what, event.why) == (f"end {FAILOVER}", f"put back: {OLD} has the role")
 
 
 @pytest.mark.parametrize(
