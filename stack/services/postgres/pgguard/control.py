@@ -154,7 +154,8 @@ class Control:
                 raise ControlError(f"the guard {found.get('state')}: {found.get('message')}")
             is_there = self._settings.request_path.exists()
             if not (is_there or was_there or discard or found.get("request") == identity):
-                # A guard that starts throws away what it finds: it may have been meant for an earlier one.
+                # A guard that starts throws away what it finds, and this one was left just before it did. That it lived
+                # was then said of the guard before it: in a container both have the same number.
                 identity = self._ask_guard(action, discard=discard)
             was_there = is_there
             time.sleep(_POLL_S)

@@ -52,6 +52,8 @@ class Guard:
         self._wakeups = Wakeups()
         self._store = RecordStore(settings.cluster_dir)
         self._status = StatusReporter(self._store, settings.node, settings.listen.port)
+        # Before anything can write the status: whoever has read that this guard is there may ask it.
+        self._request = Request(settings.request_path)
         self._programs = Programs(environ, settings.passfile, self._wakeups, self._status.renew)
         self._major_version = observe.major_version(self._programs)
         self._data = DataDirectory(settings, self._programs, self._major_version, extra)
@@ -64,7 +66,6 @@ class Guard:
         self._record_error: str | None = None
         self._record_stamp: tuple[int, int] | None = (0, 0)
         self._system_identifier = ""
-        self._request = Request(settings.request_path)
         self._nothing_acknowledged = False
         self._left_behind = False
         self._backoff_s = 1.0
