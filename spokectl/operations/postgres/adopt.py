@@ -45,6 +45,7 @@ def look(context: Context, request: AdoptRequest, report: Report) -> AdoptData:
     """
     other = other_than(context, request.node)
     with exclusive(context.state, ADOPT), closing(Guards(context.runtime)) as guards:
+        _settle_other_roles(context, report)
         pair = hear(context, guards)
         if pair.record is not None:
             # Without a record nobody knows how far a move had come that was broken off: the adoption takes its place.
@@ -62,16 +63,24 @@ def adopt(context: Context, request: AdoptRequest, report: Report) -> Result:
     Refused as by `look`. Incomplete (12) when the other one may not join: what only it has would be lost.
     """
     other = other_than(context, request.node)
-    with (
-        exclusive(context.state, ADOPT),
-        closing(Move(context, other, request.node, 0, request.reason)) as move,
-        context.journal.operation(ADOPT, services=[request.node], reason=request.reason),
-    ):
-        seen = _seen(context, request.node, other, hear(context, move.guards))
-        require(seen.checks)
-        steps = table(context.stack.name, ADOPT)
-        taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
+    with exclusive(context.state, ADOPT):
+        _settle_other_roles(context, report)
+        with (
+            closing(Move(context, other, request.node, 0, request.reason)) as move,
+            context.journal.operation(ADOPT, services=[request.node], reason=request.reason),
+        ):
+            seen = _seen(context, request.node, other, hear(context, move.guards))
+            require(seen.checks)
+            steps = table(context.stack.name, ADOPT)
+            taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
     return Result(replace(seen, outcome="adopted", steps=taken, divergent=move.divergent))
+
+
+def _settle_other_roles(context: Context, report: Report) -> None:
+    """Ends a broken-off move that is not PostgreSQL's: its journal would be lost when the adoption's begins."""
+    found = Underway(context.state.underway_file).unfinished()
+    if found is not None and not found.operation.endswith(" postgres"):
+        settle_unfinished(context, report)
 
 
 def _seen(context: Context, node: str, other: str, pair: Pair) -> AdoptData:

@@ -41,7 +41,7 @@ class Copy:
         try:
             wait_until(self._blocker, deadline, what=f"{self._node} streams from {self._primary}", interval_s=_POLL_S)
         except OutcomeUnknown as error:
-            if not self._request or hear(self._context, self._guards).nodes[self._node].state == "waiting":
+            if not self._request or self._last_word() == "waiting":
                 self._give_up()
                 raise Failed("not_copied", f"{error.message}; {self._node} has the data that it had") from error
             actions = [command_line(self._context.stack.name, words) for words in ("postgres status", "events")]
@@ -51,6 +51,13 @@ class Copy:
         finally:
             if self._source is not None:
                 self._source.close()
+
+    def _last_word(self) -> str:
+        """What the node's guard says that it does. OutcomeUnknown when no guard is left to tell of it."""
+        try:
+            return hear(self._context, self._guards).nodes[self._node].state
+        except Refused as error:
+            raise unheard(self._context.stack.name, error, f"{self._node} may have been copied, or not") from error
 
     def _blocker(self) -> str | None:
         seen = self._context.runtime.inspect()[self._node]
@@ -111,6 +118,13 @@ class Copy:
         """Has the guard forget the request and do what it would do without."""
         with suppress(SpokectlError):
             self._guards.of(self._node).rejoin(Deadline(_GIVE_UP_WITHIN_S))
+
+
+def unheard(stack: str, error: Refused, doubt: str) -> OutcomeUnknown:
+    """For when nobody can be asked any more and it is too late for `nothing was changed`. Pure."""
+    why = error.message.removeprefix("nothing was changed: ")
+    actions = [command_line(stack, words) for words in ("up", "postgres status", "events")]
+    return OutcomeUnknown("outcome_unknown", f"{doubt}: {why}", actions=actions, retryable=True)
 
 
 def refusal(stack: str, word: Node, primary: str, *, discard: bool) -> SpokectlError | None:

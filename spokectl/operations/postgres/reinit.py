@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.errors import Incomplete, OutcomeUnknown, Refused
@@ -10,7 +11,7 @@ from spokectl.operations.context import Context, exclusive
 from spokectl.operations.health import wants_synchronous
 from spokectl.operations.moves import Check, settle_unfinished
 from spokectl.operations.postgres.console import Guards
-from spokectl.operations.postgres.copying import Copy
+from spokectl.operations.postgres.copying import Copy, unheard
 from spokectl.operations.postgres.data_checks import node_checks, require, source_checks
 from spokectl.operations.postgres.guard import DivergentWal
 from spokectl.operations.postgres.move import session
@@ -97,7 +98,7 @@ def reinit(context: Context, request: ReinitRequest, agreed: ReinitData, report:
             copy.run(Deadline(request.timeout_s))
             report(node, "protecting")
             mode = _protected(context, guards, node)
-            has = hear(context, guards).nodes[node].divergent
+            has = _heard_of(context, guards, node).nodes[node].divergent
             report(node, "done")
     return Result(
         replace(
@@ -131,19 +132,30 @@ def _problem_of_primary(context: Context, pair: Pair) -> str:
         return f"{pair.primary}: {error}"
 
 
+def _heard_of(context: Context, guards: Guards, node: str) -> Pair:
+    """Both guards' words once the copy is in place. OutcomeUnknown when neither can be asked."""
+    try:
+        return hear(context, guards)
+    except Refused as error:
+        doubt = f"{node} is copied and streamed; whether commits wait for it is not known"
+        raise unheard(context.stack.name, error, doubt) from error
+
+
 def _protected(context: Context, guards: Guards, node: str) -> str:
     """The record's mode, once it is what the stack wants."""
     wanted = wants_synchronous(context.stack.services[node])
-    record = dict(hear(context, guards).record or {})
+    record: dict[str, Any] = {}
 
     def blocker() -> str | None:
-        record.update(hear(context, guards).record or {})
+        record.update(_heard_of(context, guards, node).record or {})
         done = not wanted or record.get("mode") == "synchronous"
         return None if done else f"the record says {record.get('mode')}"
 
     try:
         wait_until(blocker, Deadline(_PROTECTED_WITHIN_S), what="synchronous replication", interval_s=0.1)
     except OutcomeUnknown as error:
+        if error.code != "timeout":
+            raise
         raise Incomplete(
             "reinit_postgres_incomplete",
             f"{node} is copied and streams, but commits do not wait for it yet: {error.message}",

@@ -65,6 +65,36 @@ def test_a_demoted_primary_whose_guard_restarts_stays_read_only_until_rejoin(pai
     assert pair.primary.sql("INSERT INTO written VALUES ('second') RETURNING word") == "second"
 
 
+def test_a_standby_that_the_record_names_is_not_opened_by_rejoin(pair: Pair) -> None:
+    """On the old primary's timeline nobody would see that it lacks the last of what that one wrote."""
+    pair.primary.stop()
+    asked(pair.replica, "name-primary", "postgres-replica", "--expect-epoch", "1")
+    pair.replica.wait_for_state("running", "standby", code="move-unfinished")
+    for demoted in (False, True):
+        if demoted:
+            asked(pair.replica, "demote")
+        refused = pair.replica.ask_guard("rejoin")
+        assert refused.returncode == 1
+        assert "type: spokectl failover postgres" in refused.stderr
+        pair.replica.wait_for_state("running", "standby", code="move-unfinished")
+    assert pair.replica.sql("SELECT pg_promote(true, 60)", user="spoke_operator") == "t"
+    assert pair.replica.wait_for_state("running", "primary")["timeline"] == 2
+
+
+def test_a_held_node_is_freed_by_the_restart_that_its_guard_names(pair: Pair) -> None:
+    assert asked(pair.primary, "demote")["command"] == "spokectl restart postgres-primary"
+    name_replica_and_promote(pair)
+    pair.primary.stop()
+    pair.primary.start()
+    pair.primary.wait_for_state("running", "standby")
+    pair.primary.wait_until_streaming()
+    # It has been a standby since: what was its own once says nothing any more.
+    pair.replica.stop()
+    asked(pair.primary, "name-primary", "postgres-primary", "--expect-epoch", "2")
+    assert pair.primary.ask_guard("rejoin").returncode == 1
+    assert pair.primary.sql("SELECT pg_is_in_recovery()") == "t"
+
+
 def test_a_switchover_moves_the_role_and_back_without_a_rewind(pair: Pair) -> None:
     asked(pair.primary, "demote")
     name_replica_and_promote(pair)

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from pgguard.control import Control
+from pgguard.control import Control, ControlError
 from pgguard.record import SYNCHRONOUS, Record, RecordStore
 
 from tests.unit.guard.test_configuration import settings
@@ -88,3 +88,21 @@ def test_what_a_starting_guard_has_thrown_away_is_asked_again(control: Control, 
         signal.signal(signal.SIGUSR1, before)
     assert len(asked) == 2
     assert status["request"] == asked[1] != asked[0]
+
+
+def test_a_standby_that_must_be_promoted_has_not_rejoined_as_primary(control: Control, tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    store = RecordStore(found.cluster_dir)
+    answer = {"state": "running", "role": "standby", "code": "move-unfinished", "message": "a move is not finished"}
+
+    def guard(*_: object) -> None:
+        asked = json.loads(found.request_path.read_text())["id"]
+        command = "spokectl failover postgres"
+        store.write_status(found.node, {"guard_pid": os.getpid(), "request": asked, "command": command, **answer})
+
+    before = signal.signal(signal.SIGUSR1, guard)
+    try:
+        with pytest.raises(ControlError, match="a move is not finished; type: spokectl failover postgres"):
+            control.rejoin(60.0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

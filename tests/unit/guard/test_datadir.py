@@ -49,6 +49,29 @@ def test_a_timeline_history_in_another_form_is_a_failure_too(tmp_path: Path, tex
         directory(tmp_path).history(2)
 
 
+@pytest.fixture
+def data(tmp_path: Path) -> DataDirectory:
+    (tmp_path / "data" / "global").mkdir(parents=True)
+    (tmp_path / "data" / "PG_VERSION").write_text("18\n")
+    (tmp_path / "data" / "global" / "pg_control").write_bytes(bytes(8))
+    return directory(tmp_path)
+
+
+def test_data_that_is_held_keeps_whose_it_was_until_it_is_a_primarys_again(data: DataDirectory) -> None:
+    data.set_standby_signal(True, held_epoch=12)
+    assert (data.facts().standby_signal, data.facts().held_epoch, data.held_epoch()) == (True, 12, 12)
+    data.set_standby_signal(False)
+    assert (data.facts().standby_signal, data.facts().held_epoch, data.held_epoch()) == (False, None, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"held in epoch \n", b"held in epoch 12", b"held in epoch 12\n\n", b"\xff\n"])
+def test_a_standbys_signal_without_the_whole_mark_is_any_standbys(data: DataDirectory, content: bytes) -> None:
+    data.set_standby_signal(True)
+    assert (data.path / "standby.signal").read_bytes() == b""
+    (data.path / "standby.signal").write_bytes(content)
+    assert (data.facts().standby_signal, data.facts().held_epoch) == (True, None)
+
+
 def test_what_a_base_backup_has_set_aside_is_seen_while_nothing_is_in_its_place(tmp_path: Path) -> None:
     assert read_facts(tmp_path / "data") == DataFacts()
     (tmp_path / "data.old").mkdir()

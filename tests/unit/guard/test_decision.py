@@ -23,6 +23,7 @@ ME, PEER = "postgres-primary", "postgres-replica"
 OURS, THEIRS = "7000000000000000001", "7999999999999999999"
 LOST = Divergence(fork_lsn=0x3000000, last_lsn=0x3000400, timeline=1)
 DATA = DataFacts(present=True, system_identifier=OURS, major_version=18)
+HELD = DATA._replace(standby_signal=True, held_epoch=1)
 READY_PEER = PeerFacts(has_data=True, is_primary=True, system_identifier=OURS)
 
 
@@ -95,10 +96,26 @@ START_TABLE = {
         Action.START_STANDBY,
         "move-unfinished",
     ),
-    "present, record names me, the operator rolls the move back": (
-        facts(record=record(), data=DATA._replace(standby_signal=True), told_to_rejoin=True),
+    "present, record names me, held in this epoch": (
+        facts(record=record(), data=HELD),
+        Action.START_STANDBY,
+        "move-unfinished",
+    ),
+    "present, record names me, held in this epoch, told to rejoin": (
+        facts(record=record(), data=HELD, told_to_rejoin=True),
         Action.START_PRIMARY,
         "",
+    ),
+    "present, record names me, held in an earlier epoch, told to rejoin": (
+        facts(record=record(epoch=3), data=HELD, told_to_rejoin=True),
+        Action.START_STANDBY,
+        "move-unfinished",
+    ),
+    # It may lack the last WAL of the primary before it: opened on the same timeline, nobody would notice.
+    "a standby's data, record names me, told to rejoin": (
+        facts(record=record(), data=DATA._replace(standby_signal=True), told_to_rejoin=True),
+        Action.START_STANDBY,
+        "move-unfinished",
     ),
     "present, record names the peer, nothing lost": (
         facts(record=record(PEER), data=DATA, peer=READY_PEER),
@@ -270,8 +287,23 @@ RUNNING_TABLE = {
     "standby, record names me": (running(in_recovery=True, started_as_standby=True), Action.KEEP, "move-unfinished"),
     "standby, record names me, told to rejoin": (
         running(in_recovery=True, started_as_standby=True, told_to_rejoin=True),
+        Action.KEEP,
+        "move-unfinished",
+    ),
+    "held in this epoch, record names me, told to rejoin": (
+        running(in_recovery=True, started_as_standby=True, told_to_rejoin=True, held_epoch=1),
         Action.STOP,
         "",
+    ),
+    "held in an earlier epoch, record names me, told to rejoin": (
+        running(record=record(epoch=3), in_recovery=True, started_as_standby=True, told_to_rejoin=True, held_epoch=1),
+        Action.KEEP,
+        "move-unfinished",
+    ),
+    "held in this epoch, record names me": (
+        running(in_recovery=True, started_as_standby=True, held_epoch=1),
+        Action.KEEP,
+        "move-unfinished",
     ),
     "the record cannot be read": (running(record_error="damaged"), Action.KEEP, "record-unreadable"),
     "the record is gone": (running(record=None), Action.KEEP, "record-missing"),
@@ -339,6 +371,7 @@ DATA_FACTS = [
         DataFacts(present=True, system_identifier=identifier, major_version=major, standby_signal=signal, half_rewound=half)
         for identifier, major, signal, half in product((OURS, THEIRS), (17, 18), (False, True), (False, True))
     ),
+    HELD,
 ]
 PEER_FACTS = [
     PeerFacts(),

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pgguard.datadir import read_facts
+from pgguard.decision import MOVE_UNFINISHED
 from pgguard.record import ASYNCHRONOUS, DEGRADED, Record, RecordError, RecordExistsError, RecordStore, render
 from pgguard.requests import write_request
 
@@ -68,8 +69,14 @@ class Control:
         return status
 
     def rejoin(self, timeout_s: float) -> dict[str, Any]:
-        """Brings the server back in the role that the record says; fails when the guard refuses, or at the deadline."""
-        return self._settled("rejoin", timeout_s)
+        """Brings the server back in the role that the record says; fails when the guard refuses, or at the deadline.
+
+        It fails too where the record names a standby that must be promoted: the server runs then, read-only.
+        """
+        status = self._settled("rejoin", timeout_s)
+        if status.get("code") == MOVE_UNFINISHED:
+            raise ControlError(f"{status['message']}; type: {status['command']}")
+        return status
 
     def reinit(self, timeout_s: float, *, discard: bool) -> dict[str, Any]:
         """Replaces this node's data with a copy of the primary's; data that holds more than that needs `discard`."""
@@ -154,7 +161,8 @@ class Control:
                 raise ControlError(f"the guard {found.get('state')}: {found.get('message')}")
             is_there = self._settings.request_path.exists()
             if not (is_there or was_there or discard or found.get("request") == identity):
-                # A guard that starts throws away what it finds: it may have been meant for an earlier one.
+                # A guard that starts throws away what it finds. This was left before it had looked, by the word of the
+                # guard before it: in a container both have the same number.
                 identity = self._ask_guard(action, discard=discard)
             was_there = is_there
             time.sleep(_POLL_S)

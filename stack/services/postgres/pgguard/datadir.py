@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pgguard.settings import Settings
 
 _KEPT_DIVERGENT = 3
+_STANDBY_SIGNAL = "standby.signal"
+_HELD = re.compile(r"held in epoch ([0-9]+)\n", re.ASCII)
 CLEAN_PRIMARY_STATE = "shut down"
 # A segment's name is its timeline, then where it begins.
 _OLDEST_WAL_SQL = """
@@ -64,13 +66,23 @@ def read_facts(path: Path) -> DataFacts:
         present=True,
         system_identifier=str(int.from_bytes(raw, sys.byteorder)),
         major_version=major,
-        standby_signal="standby.signal" in names,
+        standby_signal=_STANDBY_SIGNAL in names,
         half_rewound=_is_marked(path),
+        held_epoch=_held_epoch(path),
     )
 
 
 def _sibling(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
+
+
+def _held_epoch(path: Path) -> int | None:
+    # PostgreSQL asks only whether the file is there. A copy, a rewind and a promotion leave none with this mark.
+    try:
+        found = _HELD.fullmatch((path / _STANDBY_SIGNAL).read_text())
+    except (OSError, ValueError):
+        return None
+    return int(found[1]) if found else None
 
 
 def _is_marked(path: Path) -> bool:
@@ -186,7 +198,7 @@ class DataDirectory:
         # Only a copy that shows its progress has the primary reckon how much is to come (pg_stat_progress_basebackup).
         options = ["-X", "stream", "-c", "fast", "--no-manifest", "--progress"]
         self._programs.run(["pg_basebackup", "-w", "-d", source, "-D", str(self._new), *options])
-        write_private(self._new / "standby.signal", "")
+        write_private(self._new / _STANDBY_SIGNAL, "")
         self.configure(self._new, waits=True)
         self._put_in_place()
 
@@ -207,7 +219,7 @@ class DataDirectory:
         self._programs.run(["pg_rewind", "-D", str(self.path), "--source-server", source])
         if self.control().timeline == before:
             raise ProgramError("pg_rewind has changed nothing, although the data here has diverged")
-        write_private(self.path / "standby.signal", "")
+        write_private(self.path / _STANDBY_SIGNAL, "")
         self.drop_stale_slots()
         _sync(self.path)
         self._mark.unlink()
@@ -265,18 +277,26 @@ class DataDirectory:
         """Writes the server's configuration; `waits`: commits wait for the standby."""
         write_configuration(self._settings, directory, self._major_version, self._extra, waits=waits)
 
-    def set_standby_signal(self, wanted: bool) -> None:
-        """Makes the next start one as a standby, or as a primary; it lasts even if the machine stops right now."""
-        signal_file = self.path / "standby.signal"
+    def set_standby_signal(self, wanted: bool, *, held_epoch: int | None = None) -> None:
+        """Makes the next start one as a standby, or as a primary; it lasts even if the machine stops right now.
+
+        `held_epoch`: the data is the primary's of that epoch.
+        """
+        signal_file = self.path / _STANDBY_SIGNAL
         if wanted:
-            write_private(signal_file, "")
+            write_private(signal_file, "" if held_epoch is None else f"held in epoch {held_epoch}\n")
+            _sync(signal_file)
         else:
             signal_file.unlink(missing_ok=True)
             (self.path / "recovery.signal").unlink(missing_ok=True)
         _sync(self.path)
 
     def has_standby_signal(self) -> bool:
-        return (self.path / "standby.signal").exists()
+        return (self.path / _STANDBY_SIGNAL).exists()
+
+    def held_epoch(self) -> int | None:
+        """The epoch whose primary's data this was when it was held."""
+        return _held_epoch(self.path)
 
     def drop_stale_slots(self) -> None:
         """Removes replication slots of a former life as primary: on a standby they would only hold WAL back."""
@@ -302,8 +322,8 @@ class DataDirectory:
         self._remove(*([self._old] if self._old.exists() else []))
 
 
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

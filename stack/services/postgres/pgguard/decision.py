@@ -28,8 +28,9 @@ class Action(enum.Enum):
     TAKE_RECORD = "name this node primary in the record"
 
 
-# After any of these the node accepts writes.
 LEFT_BEHIND = "left-behind"
+MOVE_UNFINISHED = "move-unfinished"
+# After any of these the node accepts writes.
 WRITABLE_ACTIONS = (Action.CLAIM, Action.INITDB, Action.START_PRIMARY, Action.TAKE_RECORD)
 
 
@@ -44,6 +45,7 @@ class DataFacts(NamedTuple):
     """The own data directory. `present` means a complete cluster; a directory with anything else is `strange`.
 
     `set_aside`: nothing is there because a base backup was interrupted between its two renames; `data.old` has it.
+    `held_epoch`: it was the primary's of that epoch when it was held, which alone made it a standby's.
     """
 
     present: bool = False
@@ -53,6 +55,7 @@ class DataFacts(NamedTuple):
     standby_signal: bool = False
     half_rewound: bool = False
     set_aside: bool = False
+    held_epoch: int | None = None
 
 
 class PeerFacts(NamedTuple):
@@ -99,6 +102,7 @@ class RunFacts(NamedTuple):
     divergence: Divergence | None = None
     left_behind: bool = False
     told_to_rejoin: bool = False
+    held_epoch: int | None = None
 
 
 def decide_start(facts: StartFacts) -> Decision:
@@ -174,12 +178,21 @@ def _record_names_me(facts: StartFacts, record: Record) -> Decision:
             what += " (what it replaced last is still beside it, as data.old)"
         message = f"the record names this node primary, but its data {what}; {facts.peer_node} may hold a copy"
         return _refuse("primary-data-gone", message, "spokectl failover postgres")
-    if data.standby_signal and not facts.told_to_rejoin:
+    if data.standby_signal and not _goes_on_as_primary(record, data.held_epoch, told=facts.told_to_rejoin):
         message = (
             "the record names this node, but a move of the primary role is not finished: starting as standby until it is"
         )
-        return Decision(Action.START_STANDBY, message, "move-unfinished", "spokectl failover postgres")
+        return Decision(Action.START_STANDBY, message, MOVE_UNFINISHED, "spokectl failover postgres")
     return Decision(Action.START_PRIMARY, "the record names this node primary")
+
+
+def _goes_on_as_primary(record: Record, held_epoch: int | None, *, told: bool) -> bool:
+    """Whether a standby that the record names may take writes without a promotion, by an operator's word.
+
+    Only what was the primary's when it was held, with nobody named since: it lacks nothing that its timeline holds. Any
+    other standby may lack WAL that the primary before it wrote, and on the same timeline nobody would ever notice.
+    """
+    return told and held_epoch == record.epoch
 
 
 def _join(facts: StartFacts, record: Record) -> Decision:
@@ -259,10 +272,10 @@ def decide_running(facts: RunFacts) -> Decision:
 
 def _running_standby(facts: RunFacts, record: Record) -> Decision:
     if record.primary == facts.node:
-        if facts.told_to_rejoin:
+        if _goes_on_as_primary(record, facts.held_epoch, told=facts.told_to_rejoin):
             return Decision(Action.STOP, "told to take the role of the record: restarting as primary")
         message = "the record names this node, but its server is a standby: a move of the primary role is not finished"
-        return Decision(Action.KEEP, message, "move-unfinished", "spokectl failover postgres")
+        return Decision(Action.KEEP, message, MOVE_UNFINISHED, "spokectl failover postgres")
     if facts.divergence is not None:
         return Decision(Action.STOP, f"the data here has left the history of {record.primary}", "diverged")
     if facts.left_behind:

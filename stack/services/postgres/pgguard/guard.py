@@ -52,6 +52,8 @@ class Guard:
         self._wakeups = Wakeups()
         self._store = RecordStore(settings.cluster_dir)
         self._status = StatusReporter(self._store, settings.node, settings.listen.port)
+        # Before anything can write the status: whoever has read that this guard is there may ask it.
+        self._request = Request(settings.request_path)
         self._programs = Programs(environ, settings.passfile, self._wakeups, self._status.renew)
         self._major_version = observe.major_version(self._programs)
         self._data = DataDirectory(settings, self._programs, self._major_version, extra)
@@ -64,7 +66,6 @@ class Guard:
         self._record_error: str | None = None
         self._record_stamp: tuple[int, int] | None = (0, 0)
         self._system_identifier = ""
-        self._request = Request(settings.request_path)
         self._nothing_acknowledged = False
         self._left_behind = False
         self._backoff_s = 1.0
@@ -268,10 +269,10 @@ class Guard:
         if decision.action is Action.TAKE_RECORD and state is not None:
             self._take_record(state, decision.message)
             return _STARTING_TICK_S
-        if state is not None and self._request.id:
-            # Asked for the role that it has already.
-            self._status.update(request=self._request.forget())
         self._report(server, readiness, state, decision)
+        if state is not None and self._request.id:
+            # Asked for what it does already, or may not do: what it is has just been said.
+            self._status.update(request=self._request.forget())
         at_once = readiness != "ready" or self._protect(state)
         # After the step that commits may be waiting for: a slot is some files that are fsynced.
         if state is not None and not state.in_recovery and state.slot_status in (None, "lost"):
@@ -313,6 +314,7 @@ class Guard:
 
     def _run_facts(self, server: Server, state: observe.OwnState | None) -> RunFacts:
         parting = self._peer.parting(state)
+        told_to_rejoin = self._request.action == "rejoin"
         return RunFacts(
             node=self._settings.node,
             peer_node=self._settings.peer_node,
@@ -323,7 +325,8 @@ class Guard:
             started_as_standby=server.started_as_standby,
             divergence=parting.divergence,
             left_behind=parting.left_behind,
-            told_to_rejoin=self._request.action == "rejoin",
+            told_to_rejoin=told_to_rejoin,
+            held_epoch=self._data.held_epoch() if told_to_rejoin else None,
         )
 
     def _report(self, server: Server, readiness: str, state: observe.OwnState | None, decision: Decision) -> None:
@@ -384,7 +387,10 @@ class Guard:
         if data.present:
             control = self._data.control()
             if control.state == CLEAN_PRIMARY_STATE and not data.standby_signal:
-                self._data.set_standby_signal(True)
+                self._read_record()
+                # The last one that could be read will do: should the role have moved since, so has the epoch.
+                named = self._record if self._is_named() else None
+                self._data.set_standby_signal(True, held_epoch=named.epoch if named else None)
             proof = {
                 **control._asdict(),
                 "checkpoint_lsn": format_lsn(control.checkpoint_lsn),
@@ -393,9 +399,9 @@ class Guard:
         self._status.update(
             state="held",
             role=None,
-            message="held down as asked",
+            message="held down as asked, until it is told to rejoin or its guard is restarted",
             code="held",
-            command="",
+            command=f"spokectl restart {self._settings.node}",
             control=proof,
             request=self._request.id,
         )

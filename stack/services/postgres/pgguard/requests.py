@@ -23,12 +23,15 @@ def write_request(path: Path, action: str, *, discard: bool) -> str:
 
 
 class Request:
-    """The request that the guard has before it, if any; its fields change only when another one comes."""
+    """The request that the guard has before it, if any; its fields change only when another one comes.
+
+    What is there when this is made was meant for an earlier guard, and is never acted on.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fields: dict[str, Any] = {}
-        self._handled: str | None = None
+        self._handled: str | None = self._left_id()
 
     @property
     def id(self) -> str | None:
@@ -73,6 +76,17 @@ class Request:
         return handled
 
     def clear(self) -> None:
-        """Removes what an earlier guard was asked."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        """Removes what an earlier guard was asked, for whoever asked to see; what has come since stays.
+
+        Only for the guard that has the data directory: until then it may be another one's that lives.
+        """
+        if self._left_id() == self._handled:
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+
+    def _left_id(self) -> str | None:
+        try:
+            found: str | None = json.loads(self._path.read_bytes()).get("id")
+        except (OSError, ValueError):
+            return None
+        return found
