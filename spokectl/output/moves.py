@@ -50,7 +50,9 @@ def move_notes(stack: str, data: MoveData) -> list[str]:
         return ["", f"Do it: {command_line(stack, words)}"] if all(check.ok for check in data.checks) else []
     first, second = ("master", "replica") if data.operation.endswith("redis") else ("primary", "standby")
     if data.outcome == "finished":
-        return [f"The move that was broken off is finished: {data.new} is {first}, {data.old} its {second}."]
+        # Nothing was broken off where there are signs: the Sentinels had been faster.
+        begun = "The failover that the Sentinels made" if data.signs_of_death else "The move that was broken off"
+        return [f"{begun} is finished: {data.new} is {first}, {data.old} its {second}."]
     stood = "" if data.write_gap_s is None else f" {_since(data.operation)} {data.write_gap_s:.2f} s."
     kept = data.divergent
     lost = [f"Only {kept.node} had {kept.sentence}: kept on it, in {kept.kept_in}."] if kept else []

@@ -129,7 +129,40 @@ def test_what_must_not_move_is_refused(make_tool: Callable[..., Tool]) -> None:
     tool.ok("stop", "redis-replica")
     done = tool.run("switchover", "redis", "--json")
     assert (done.returncode, answer_of(done)["error"]["code"]) == (5, "precondition_failed")
-    assert tool.roles()["redis-master"] == "master"
+    for words in (["failover", "redis"], ["failover", "redis", "--to", "redis-replica"]):
+        done = tool.run(*words, "--json")
+        error = answer_of(done)["error"]
+        assert (done.returncode, error["code"]) == (5, "no_replica"), words
+        assert error["actions"][0] == f"spokectl start redis-replica --stack {tool.stack}"
+    assert roles(tool) == ("master", "")
+
+
+def test_a_node_that_the_sentinels_have_replaced_is_brought_back(runtime: str, make_tool: Callable[..., Tool]) -> None:
+    tool = make_tool(runtime=runtime)
+    tool.up()
+    old = roles(tool).index("master")
+    tool.ok("kill", NODES[old])
+    eventually(lambda: roles(tool)[1 - old] == "master", "the Sentinels replace it", timeout_s=120)
+    brought = tool.json("failover", "redis")
+    assert (brought["outcome"], brought["old"], brought["new"]) == ("finished", NODES[old], NODES[1 - old])
+    assert roles(tool)[1 - old] == "master"
+    eventually(lambda: well(tool), "everything is well", timeout_s=120)
+
+
+@contextlib.contextmanager
+def nothing_lost(tool: Tool) -> Iterator[None]:
+    """Keys are written meanwhile, before and after; the master has every acknowledged one at the end."""
+    setter = Setter(tool)
+    setter.start()
+    try:
+        eventually(lambda: len(setter.acknowledged) > 100, "keys are written")
+        yield
+        count = len(setter.acknowledged)
+        eventually(lambda: len(setter.acknowledged) > count + 100, "and again")
+    finally:
+        setter.stop()
+    lost = set(setter.acknowledged) - set(kept(tool, setter.acknowledged))
+    assert not lost, f"{len(lost)} of {len(setter.acknowledged)}"
 
 
 def test_killed_at_any_step_the_next_command_ends_it_with_one_master(runtime: str, make_tool: Callable[..., Tool]) -> None:
@@ -142,14 +175,16 @@ def test_killed_at_any_step_the_next_command_ends_it_with_one_master(runtime: st
         for number, (operation, step, phase) in enumerate(kills):
             if operation == "failover":
                 tool.ok("kill", NODES[roles(tool).index("master")])
-            killed = kill_at(tool, step, phase, operation, "redis")
-            assert killed.returncode == -9, (operation, step, phase, killed.stderr.decode())
-            if phase == "began":
-                warnings = answer_of(tool.run("status", "--json"))["warnings"]
-                assert any(f"{operation} redis was broken off" in each for each in warnings), warnings
-            done = tool.run(*(("switchover", "redis"), ("failover", "redis"), ("up",))[number % 3], "--json")
-            where = (operation, step, phase, done.stdout.decode(), done.stderr.decode())
-            assert done.returncode == 0, where
-            assert sorted(roles(tool)) == ["master", "replica"], where
-            assert not (tool.state / tool.stack / "underway.jsonl").exists(), where
+            # A failover may lose what the replica had not received; a planned move, also one that is resumed, nothing.
+            with nothing_lost(tool) if operation == "switchover" else contextlib.nullcontext():
+                killed = kill_at(tool, step, phase, operation, "redis")
+                assert killed.returncode == -9, (operation, step, phase, killed.stderr.decode())
+                if phase == "began":
+                    warnings = answer_of(tool.run("status", "--json"))["warnings"]
+                    assert any(f"{operation} redis was broken off" in each for each in warnings), warnings
+                done = tool.run(*(("switchover", "redis"), ("failover", "redis"), ("up",))[number % 3], "--json")
+                where = (operation, step, phase, done.stdout.decode(), done.stderr.decode())
+                assert done.returncode == 0, where
+                assert sorted(roles(tool)) == ["master", "replica"], where
+                assert not (tool.state / tool.stack / "underway.jsonl").exists(), where
             eventually(lambda: well(tool), f"all is well after {operation} {step} {phase}", timeout_s=120)

@@ -6,6 +6,7 @@ the whole by itself where it can (Valkey 9: SENTINEL FAILOVER … COORDINATED).
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -22,11 +23,15 @@ from spokectl.errors import Failed, OutcomeUnknown
 from spokectl.model import DOWN, Kind, Service
 from spokectl.operations.context import Context
 from spokectl.operations.redis.agreement import names_by_address
+from spokectl.operations.redis.waiting import wait_or_advise
 from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
 
 _ASK_TIMEOUT_S = 2.0
 _POLL_S = 0.02
+_ASK_EVERY_S = 1.0
+# How the answer of a Sentinel begins that is in the middle of a failover.
+_UNDER_WAY = "INPROG"
 # Longer than the steps that it is for, so that no write is taken by a master that is about to be demoted; and it ends by
 # itself, should nobody be there to end it.
 PAUSE_MS = 30_000
@@ -92,14 +97,22 @@ class RedisMove:
     def name_of(self, address: str) -> str:
         return self._names.get(address, address)
 
+    def told_of(self, node: Service) -> list[dict[str, str]]:
+        """What each Sentinel that answers, and knows the node as a replica, has noted of it."""
+        found = []
+        for sentinel in self.sentinels:
+            with suppress(Failed):
+                noted = [_pairs(each) for each in self._tell(sentinel, "SENTINEL", "REPLICAS", self.group)]
+                found += [each for each in noted if self.name_of(f"{each['ip']}:{each['port']}") == node.name]
+        return found
+
+    def _typed(self, *commands: str) -> list[str]:
+        return [command_line(self.context.stack.name, words) for words in commands]
+
     def _must(self, service: Service) -> RedisNode:
         found = self.node(service)
         if found is None:
-            raise Failed(
-                "redis_unavailable",
-                f"{service.name} does not answer",
-                actions=[command_line(self.context.stack.name, f"logs {service.name}")],
-            )
+            raise Failed("redis_unavailable", f"{service.name} does not answer", actions=self._typed(f"logs {service.name}"))
         return found
 
     def _tell(self, service: Service, *words: str) -> Any:
@@ -107,13 +120,16 @@ class RedisMove:
         try:
             return tell(*self._address(service), password, *words, timeout_s=_ASK_TIMEOUT_S)
         except RedisUnavailable as error:
-            raise Failed("redis_refused", f"{service.name} has not taken {' '.join(words[:2])}: {error}") from error
+            message = f"{service.name} has not taken {' '.join(words[:2])}: {error}"
+            actions = self._typed("redis status", f"logs {service.name}")
+            raise Failed("redis_refused", message, actions=actions) from error
 
     def _announced_address(self) -> tuple[str, str]:
         try:
             return announced_address(*self._address(self.new), self._password(self.new), timeout_s=_ASK_TIMEOUT_S)
         except RedisUnavailable as error:
-            raise Failed("redis_unavailable", f"{self.new.name} does not answer: {error}") from error
+            message = f"{self.new.name} does not answer: {error}"
+            raise Failed("redis_unavailable", message, actions=self._typed(f"logs {self.new.name}")) from error
 
     def _address(self, service: Service) -> tuple[str, int]:
         return service.address(service.health.port)
@@ -139,7 +155,8 @@ class RedisMove:
             behind = master.facts.offset - replica.facts.offset
             return None if behind <= 0 else f"{self.new.name} is {behind} bytes behind"
 
-        wait_until(blocker, deadline, what="equal offsets", interval_s=_POLL_S)
+        actions = self._typed("redis status", f"logs {self.new.name}")
+        wait_or_advise(blocker, deadline, what="equal offsets", actions=actions, interval_s=_POLL_S)
 
     def have_it_promoted(self, deadline: Deadline) -> None:
         """Asks one Sentinel after the other until the new node is master."""
@@ -151,30 +168,32 @@ class RedisMove:
         self._ask_sentinels(deadline, "COORDINATED")
 
     def _ask_sentinels(self, deadline: Deadline, *form: str) -> None:
-        said: list[str] = []
-        asked_at = 0.0
-
-        def ask() -> None:
-            for sentinel in self.sentinels:
-                try:
-                    self._tell(sentinel, "SENTINEL", "FAILOVER", self.group, *form)
-                except Failed as error:
-                    said.append(error.message)
-                    continue
-                return
-
-        def blocker() -> str | None:
-            nonlocal asked_at
-            if (node := self.node(self.new)) is not None and node.role == "master":
-                return None
-            if time.monotonic() - asked_at > 1.0:
-                asked_at = time.monotonic()
-                ask()
-            return said[-1] if said else f"{self.new.name} is not master yet"
-
-        wait_until(blocker, deadline, what=f"{self.new.name} becomes master", interval_s=_POLL_S)
+        blocker = asked_each_second(self._is_master, lambda: self._ask_one(*form), f"{self.new.name} is not master yet")
+        actions = self._typed("redis sentinels", f"logs {self.new.name}")
+        wait_or_advise(blocker, deadline, what=f"{self.new.name} becomes master", actions=actions, interval_s=_POLL_S)
         if self.gap_began is not None:
             self.gap_s = round(time.monotonic() - self.gap_began, 3)
+
+    def _is_master(self) -> bool:
+        node = self.node(self.new)
+        return node is not None and node.role == "master"
+
+    def _ask_one(self, *form: str) -> str:
+        """Why no Sentinel goes about it; empty when one does, or is in the middle of it.
+
+        A second one would not wait for the first: it would begin a failover of its own, and kill the clients again.
+        """
+        said = "there is no Sentinel"
+        for sentinel in self.sentinels:
+            try:
+                self._tell(sentinel, "SENTINEL", "FAILOVER", self.group, *form)
+            except Failed as error:
+                if _UNDER_WAY in error.message:
+                    return ""
+                said = error.message
+            else:
+                return ""
+        return said
 
     def demote_old(self, deadline: Deadline) -> None:  # noqa: ARG002 - a step's signature
         """The old master becomes a replica now, not when a Sentinel gets to it, and its clients look for the new one.
@@ -184,7 +203,8 @@ class RedisMove:
         if self._must(self.old).role == "master":
             self._tell(self.old, "REPLICAOF", *self._announced_address())
         if (role := self._must(self.old).role) != "replica":
-            raise Failed("not_demoted", f"{self.old.name} is {role} although it was told to follow {self.new.name}")
+            message = f"{self.old.name} is {role} although it was told to follow {self.new.name}"
+            raise Failed("not_demoted", message, actions=self._typed("redis status", f"logs {self.old.name}"))
         self._tell(self.old, "CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "yes")
         self._tell(self.old, "CLIENT", "UNPAUSE")
 
@@ -200,7 +220,8 @@ class RedisMove:
             state = runtime.inspect()[self.old.name].state
             return None if state in DOWN else f"it is {state}"
 
-        wait_until(blocker, deadline, what=f"{self.old.name} is down")
+        actions = self._typed(f"kill {self.old.name}", "ps")
+        wait_or_advise(blocker, deadline, what=f"{self.old.name} is down", actions=actions)
 
     def bring_back_old(self, deadline: Deadline) -> None:
         self.context.runtime.start([self.old.name], deadline)
@@ -216,7 +237,8 @@ class RedisMove:
             busy = [name for name, view in views if view is not None and view.facts.failover]
             return f"{', '.join(busy)} has not ended its failover" if busy else None
 
-        wait_until(blocker, deadline, what="the Sentinels agree", interval_s=0.1)
+        actions = self._typed("redis sentinels", "up")
+        wait_or_advise(blocker, deadline, what="the Sentinels agree", actions=actions, interval_s=0.1)
 
     def wait_until_followed(self, deadline: Deadline) -> None:
         """The old master is a replica of the new one, with its link up; started where it does not run."""
@@ -232,8 +254,28 @@ class RedisMove:
                 return f"{self.old.name} says {node.role} {node.master}".rstrip()
             return None if node.link == "connected" else f"its link is in state {node.link}"
 
-        again = command_line(self.context.stack.name, f"start {self.old.name}")
-        try:
-            wait_until(blocker, deadline, what=f"{self.old.name} follows {self.new.name}")
-        except OutcomeUnknown as error:
-            raise OutcomeUnknown(error.code, error.message, actions=[again]) from error
+        actions = self._typed(f"start {self.old.name}", f"logs {self.old.name}")
+        wait_or_advise(blocker, deadline, what=f"{self.old.name} follows {self.new.name}", actions=actions)
+
+
+def asked_each_second(
+    done: Callable[[], bool], ask: Callable[[], str], waiting: str, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], str | None]:
+    """A blocker for what has to be asked for: why the last asking was in vain, or else `waiting`; None once it is done."""
+    said, asked_at = "", float("-inf")
+
+    def blocker() -> str | None:
+        nonlocal said, asked_at
+        if done():
+            return None
+        if clock() - asked_at > _ASK_EVERY_S:
+            asked_at = clock()
+            said = ask()
+        return said or waiting
+
+    return blocker
+
+
+def _pairs(flat: list[bytes]) -> dict[str, str]:
+    words = [word.decode("utf-8", "replace") for word in flat]
+    return dict(zip(words[::2], words[1::2], strict=False))

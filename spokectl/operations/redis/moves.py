@@ -1,5 +1,6 @@
 """`switchover redis` and `failover redis` as commands."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from spokectl.settings import command_line
 # SENTINEL FAILOVER … COORDINATED came with Valkey 9.0.
 _COORDINATES_SINCE = 9
 _MAX_LAG_BYTES = 1024 * 1024
+# What SENTINEL REPLICAS says of a node that has never said itself whom it follows.
+_NOT_HEARD = "?"
 
 
 def switchover(context: Context, request: MoveRequest, report: Report) -> Result:
@@ -163,11 +166,8 @@ def _failover(context: Context, move: RedisMove, request: MoveRequest, report: R
             because = f"{move.old.name} is master and well: it is switched over"
             report("stack", "notice", because)
             return replace(_switchover(context, move, request, report), because=because)
-        # The Sentinels were faster: what is left is to have the other node back.
-        move = RedisMove(context, move.new.name, move.old.name)
-        signs = [f"{move.old.name} is {other}", f"the Sentinels have made {move.new.name} the master already"]
-    else:
-        signs = _signs_of_death(context, move)
+        return _bring_back(context, move, other, request, report)
+    signs = _signs_of_death(context, move)
     steps = table(context.stack.name, "lost")
     new = move.node(move.new)
     start = command_line(context.stack.name, f"start {move.new.name}")
@@ -183,6 +183,38 @@ def _failover(context: Context, move: RedisMove, request: MoveRequest, report: R
         )
     taken = drive(steps, move, move.facts("lost"), Underway(context.state.underway_file), report)
     return replace(data, outcome="moved", steps=taken, write_gap_s=move.gap_s)
+
+
+def _bring_back(context: Context, move: RedisMove, state: RunState, request: MoveRequest, report: Report) -> MoveData:
+    """The master is well and the other node is not there: it is started where the Sentinels have replaced it.
+
+    Refused (`no_replica`) where it was not master before: then there is nothing to fail over, and nobody to do it to.
+    """
+    master, other = move.old, move.new
+    wake = f"{'unpause' if state is RunState.PAUSED else 'start'} {other.name}"
+    if request.to is not None or not was_replaced(move.told_of(other)):
+        raise Refused(
+            "no_replica",
+            f"nothing was changed: {master.name} is master and well, and {other.name} cannot take over: it is {state}",
+            actions=[command_line(context.stack.name, words) for words in (wake, "up")],
+        )
+    move = RedisMove(context, other.name, master.name)
+    whole = table(context.stack.name, "lost")
+    steps = replace(whole, steps=tuple(step for step in whole.steps if step.id != whole.point_of_no_return))
+    signs = [f"{other.name} is {state}, {master.name} is master", f"{other.name} has not been its replica yet"]
+    data = MoveData(FAILOVER, "planned", other.name, master.name, signs_of_death=signs)
+    if request.dry_run:
+        return replace(data, plan=planned(steps))
+    taken = drive(steps, move, move.facts("lost"), Underway(context.state.underway_file), report)
+    return replace(data, outcome="finished", steps=taken)
+
+
+def was_replaced(told: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a node that is down was master when it went, by what the Sentinels have noted of it as a replica. Pure.
+
+    They note whom a replica says it follows. One that went as a master has not come back to say so.
+    """
+    return bool(told) and all(each.get("master-host") == _NOT_HEARD for each in told)
 
 
 def _signs_of_death(context: Context, move: RedisMove) -> list[str]:

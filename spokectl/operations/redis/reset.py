@@ -8,9 +8,10 @@ from spokectl.facts import RedisFacts, SentinelFacts
 from spokectl.model import Kind, RunState
 from spokectl.operations.context import Context, exclusive, running_context
 from spokectl.operations.health import WHO_AGREE, ServiceStatus, observe
+from spokectl.operations.redis.waiting import wait_or_advise
 from spokectl.result import Report, Result
 from spokectl.settings import command_line
-from spokectl.wait import Deadline, wait_until
+from spokectl.wait import Deadline
 
 _TIMEOUT_S = 3.0
 _LOOK_EVERY_S = 0.5
@@ -93,7 +94,8 @@ def _reset(context: Context, sentinel: str) -> None:
     try:
         reset_sentinel(*service.address(service.health.port), master_name, timeout_s=_TIMEOUT_S)
     except RedisUnavailable as error:
-        raise OutcomeUnknown("sentinel_silent", f"whether {sentinel} was reset is not known: {error}") from error
+        message = f"whether {sentinel} was reset is not known: {error}"
+        raise OutcomeUnknown("sentinel_silent", message, actions=_next(context)) from error
 
 
 def _wait_until_found(context: Context, sentinel: str, wanted: tuple[int, int], deadline: Deadline) -> None:
@@ -106,4 +108,9 @@ def _wait_until_found(context: Context, sentinel: str, wanted: tuple[int, int], 
             return None
         return f"it knows {found[0]} of {wanted[0]} replicas and {found[1]} of {wanted[1]} Sentinels"
 
-    wait_until(blocker, deadline, what=f"{sentinel} finding everybody again", interval_s=_LOOK_EVERY_S)
+    what = f"{sentinel} finding everybody again"
+    wait_or_advise(blocker, deadline, what=what, actions=_next(context), interval_s=_LOOK_EVERY_S)
+
+
+def _next(context: Context) -> list[str]:
+    return [command_line(context.stack.name, words) for words in ("redis sentinels", "redis reset-sentinels")]

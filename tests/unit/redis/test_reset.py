@@ -1,14 +1,23 @@
 """When Sentinels may be reset, and what each has to find again."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from spokectl.clients import redis as client
+from spokectl.errors import OutcomeUnknown
 from spokectl.facts import SentinelFacts
-from spokectl.model import Kind, RunState
+from spokectl.model import HealthProbe, Kind, Port, RunState, Service, Stack
+from spokectl.operations.context import Context
 from spokectl.operations.health import ServiceStatus
+from spokectl.operations.redis import reset
 from spokectl.operations.redis.reset import expected, refusal
+from spokectl.settings import StackState
+from spokectl.wait import Deadline
 from tests.unit.statuses import down, master, replica, sentinel
+from tests.unit.test_readiness import SeenRuntime
 
 SENTINELS = [sentinel(1), sentinel(2), sentinel(3)]
 BUSY = replace(sentinel(2), facts=SentinelFacts(4, 2, 3, 1, "master,failover_in_progress", "wait_promotion", False, 60))
@@ -45,3 +54,29 @@ def test_everybody_who_is_there_has_to_be_found_again() -> None:
     assert expected([master(), replica(), *SENTINELS]) == (1, 3)
     lonely = replace(master(), facts=replace(replica().facts, role="master"))  # type: ignore[type-var]
     assert expected([lonely, down("redis-replica", Kind.REDIS), *SENTINELS[:2], down("c", Kind.SENTINEL)]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda context: reset._reset(context, "redis-sentinel-1"),
+        lambda context: reset._wait_until_found(context, "redis-sentinel-1", (1, 3), Deadline(0)),
+    ],
+)
+def test_a_sentinel_of_which_the_end_is_not_known_is_said_with_what_to_type(
+    act: Callable[[Context], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object, timeout_s: float) -> None:
+        raise client.RedisUnavailable("no answer")
+
+    monkeypatch.setattr(client, "reset_sentinel", silent)
+    monkeypatch.setattr(reset, "observe", lambda *_: [sentinel(1, "NOQUORUM")])
+    probe, port = HealthProbe("redis", 26379), Port("127.0.0.1", 1, 26379)
+    service = Service("redis-sentinel-1", Kind.SENTINEL, "", probe, {}, "", (port,))
+    stack = Stack("second", (tmp_path / "stack.yml",), {service.name: service}, (), {})
+    with pytest.raises(OutcomeUnknown) as caught:
+        act(Context(stack, StackState("second", tmp_path), SeenRuntime([{}])))
+    assert caught.value.actions == (
+        "spokectl redis sentinels --stack second",
+        "spokectl redis reset-sentinels --stack second",
+    )
