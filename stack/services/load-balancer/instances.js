@@ -59,7 +59,9 @@ function account(r) {
 }
 
 // In the form of NGINX's own status page, followed by a line an instance. Idle connections are not counted.
+// Here alone NGINX says its version: it is for whoever runs it.
 function status(r) {
+    r.headersOut.Server = `nginx/${r.variables.nginx_version}`;
     const counts = ngx.shared.counts;
     const busy = (counts.get('in_flight') || 0) + 1;
     const connections = (counts.get('connections') || 0) + 1;

@@ -339,7 +339,10 @@ def test_the_status_page_counts_connections_and_tries(cluster: Cluster) -> None:
     for _ in range(6):
         cluster.get()
     cluster.client.get("/answer/503")
-    text = cluster.client.get("/nginx_status").text
+    answer = cluster.client.get("/nginx_status")
+    assert re.fullmatch(r"nginx/\d+\.\d+\.\d+", answer.headers["server"])
+    assert cluster.client.get("/modules").headers["server"] == "nginx"
+    text = answer.text
     assert text.startswith("Active connections: 1\nserver accepts handled requests\n")
     rows = {line.split()[1]: line.split() for line in text.splitlines() if line.startswith("upstream ")}
     assert set(rows) == set(NAMES)
