@@ -1,7 +1,7 @@
 """Waiting that ends: with success, or at a deadline with the last reason why not."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from spokectl.errors import OutcomeUnknown
 
@@ -32,12 +32,14 @@ def wait_until(
     deadline: Deadline,
     *,
     what: str,
+    actions: Sequence[str] = (),
     interval_s: float = 0.05,
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Returns once `blocker` gives None; it is asked at least once, also after the deadline.
 
-    `blocker` returns the reason why the wait is not over. OutcomeUnknown (code `timeout`) carries the last one.
+    `blocker` returns the reason why the wait is not over. OutcomeUnknown (code `timeout`) carries the last one, and
+    `actions`: what to type when it was in vain.
     """
     while True:
         reason = blocker()
@@ -49,5 +51,6 @@ def wait_until(
                 f"{what}: still not so after {deadline.timeout_s:g} s: {reason}",
                 details={"timeout_s": deadline.timeout_s, "reason": reason},
                 retryable=True,
+                actions=actions,
             )
         pause(min(interval_s, max(deadline.remaining_s, 0.001)))

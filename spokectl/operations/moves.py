@@ -8,12 +8,12 @@ from typing import Generic, Protocol, TypeVar
 
 from spokectl.errors import OutcomeUnknown, Refused, SpokectlError
 from spokectl.journal import Underway, Unfinished
-from spokectl.model import Service
+from spokectl.model import DOWN, Service
 from spokectl.operations.context import Context, exclusive
 from spokectl.operations.postgres.guard import DivergentWal
 from spokectl.operations.steps import Table, Taken, settle
 from spokectl.result import Report, Result
-from spokectl.settings import for_stack
+from spokectl.settings import command_line, for_stack
 from spokectl.wait import Deadline, wait_until
 
 # Who can go on with an operation that was broken off: its last word, and a module with `reopened`.
@@ -165,6 +165,21 @@ def operate(context: Context, operation: Operation[M], request: MoveRequest, rep
             context.journal.operation(name, old=move.old.name, new=move.new.name, reason=name),
         ):
             return Result(operation.act(context, move, request, report))
+
+
+def put_down(context: Context, name: str, deadline: Deadline) -> None:
+    """Kills the service where it is not down already, and returns when it is seen to be."""
+    runtime = context.runtime
+    if runtime.inspect()[name].state in DOWN:
+        return
+    runtime.kill([name], deadline)
+
+    def blocker() -> str | None:
+        state = runtime.inspect()[name].state
+        return None if state in DOWN else f"it is {state}"
+
+    actions = [command_line(context.stack.name, words) for words in (f"kill {name}", "ps")]
+    wait_until(blocker, deadline, what=f"{name} is down", actions=actions)
 
 
 def _await_calm(context: Context, operation: Operation[M], request: MoveRequest) -> None:

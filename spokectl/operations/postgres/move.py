@@ -12,11 +12,12 @@ from typing import Any
 
 from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.clients.postgres_session import Position, PostgresSession
-from spokectl.errors import Failed, OutcomeUnknown, SpokectlError
+from spokectl.errors import Failed, SpokectlError
 from spokectl.lsn import lsn_number
 from spokectl.model import DOWN, Kind, RunState, Service
 from spokectl.operations.context import Context
 from spokectl.operations.health import operator_credentials, probe, spoke_writes, wants_synchronous
+from spokectl.operations.moves import put_down
 from spokectl.operations.postgres.console import Guards, GuardUnavailable
 from spokectl.operations.postgres.guard import DivergentWal, divergent_wal
 from spokectl.settings import command_line, for_stack
@@ -149,16 +150,8 @@ class Move:
         """The old primary is down, and seen to be: what freezes or hangs could otherwise take writes again."""
         if self.gap_began is None:
             self.gap_began = time.monotonic()
-        runtime = self.context.runtime
-        if runtime.inspect()[self.old.name].state not in DOWN:
-            runtime.kill([self.old.name], deadline)
+        put_down(self.context, self.old.name, deadline)
         self.guards.forget(self.old.name)
-
-        def blocker() -> str | None:
-            state = runtime.inspect()[self.old.name].state
-            return None if state in DOWN else f"it is {state}"
-
-        wait_until(blocker, deadline, what=f"{self.old.name} is down")
 
     def name_new(self, deadline: Deadline) -> None:  # noqa: ARG002 - a step's signature
         if not self.committed():
@@ -237,11 +230,8 @@ class Move:
                 )
             return str(status.get("message") or "it does not stream yet")
 
-        again = command_line(self.context.stack.name, f"start {self.old.name}")
-        try:
-            wait_until(blocker, deadline, what=f"{self.old.name} streams from {self.new.name}")
-        except OutcomeUnknown as error:
-            raise OutcomeUnknown(error.code, error.message, actions=[again]) from error
+        actions = [command_line(self.context.stack.name, f"{words} {self.old.name}") for words in ("start", "logs")]
+        wait_until(blocker, deadline, what=f"{self.old.name} streams from {self.new.name}", actions=actions)
 
     def wait_until_protected(self, deadline: Deadline) -> None:
         """Commits wait for the standby again, where the stack wants that."""

@@ -22,8 +22,8 @@ from spokectl.clients.redis import (
 from spokectl.errors import Failed, OutcomeUnknown
 from spokectl.model import DOWN, Kind, Service
 from spokectl.operations.context import Context
+from spokectl.operations.moves import put_down
 from spokectl.operations.redis.agreement import names_by_address
-from spokectl.operations.redis.waiting import wait_or_advise
 from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
 
@@ -156,7 +156,7 @@ class RedisMove:
             return None if behind <= 0 else f"{self.new.name} is {behind} bytes behind"
 
         actions = self._typed("redis status", f"logs {self.new.name}")
-        wait_or_advise(blocker, deadline, what="equal offsets", actions=actions, interval_s=_POLL_S)
+        wait_until(blocker, deadline, what="equal offsets", actions=actions, interval_s=_POLL_S)
 
     def have_it_promoted(self, deadline: Deadline) -> None:
         """Asks one Sentinel after the other until the new node is master."""
@@ -170,7 +170,7 @@ class RedisMove:
     def _ask_sentinels(self, deadline: Deadline, *form: str) -> None:
         blocker = asked_each_second(self._is_master, lambda: self._ask_one(*form), f"{self.new.name} is not master yet")
         actions = self._typed("redis sentinels", f"logs {self.new.name}")
-        wait_or_advise(blocker, deadline, what=f"{self.new.name} becomes master", actions=actions, interval_s=_POLL_S)
+        wait_until(blocker, deadline, what=f"{self.new.name} becomes master", actions=actions, interval_s=_POLL_S)
         if self.gap_began is not None:
             self.gap_s = round(time.monotonic() - self.gap_began, 3)
 
@@ -211,17 +211,7 @@ class RedisMove:
     def kill_old(self, deadline: Deadline) -> None:
         """The old master is down, and seen to be: what freezes could otherwise take writes again."""
         self.gap_began = time.monotonic()
-        runtime = self.context.runtime
-        if runtime.inspect()[self.old.name].state in DOWN:
-            return
-        runtime.kill([self.old.name], deadline)
-
-        def blocker() -> str | None:
-            state = runtime.inspect()[self.old.name].state
-            return None if state in DOWN else f"it is {state}"
-
-        actions = self._typed(f"kill {self.old.name}", "ps")
-        wait_or_advise(blocker, deadline, what=f"{self.old.name} is down", actions=actions)
+        put_down(self.context, self.old.name, deadline)
 
     def bring_back_old(self, deadline: Deadline) -> None:
         self.context.runtime.start([self.old.name], deadline)
@@ -238,7 +228,7 @@ class RedisMove:
             return f"{', '.join(busy)} has not ended its failover" if busy else None
 
         actions = self._typed("redis sentinels", "up")
-        wait_or_advise(blocker, deadline, what="the Sentinels agree", actions=actions, interval_s=0.1)
+        wait_until(blocker, deadline, what="the Sentinels agree", actions=actions, interval_s=0.1)
 
     def wait_until_followed(self, deadline: Deadline) -> None:
         """The old master is a replica of the new one, with its link up; started where it does not run."""
@@ -255,7 +245,7 @@ class RedisMove:
             return None if node.link == "connected" else f"its link is in state {node.link}"
 
         actions = self._typed(f"start {self.old.name}", f"logs {self.old.name}")
-        wait_or_advise(blocker, deadline, what=f"{self.old.name} follows {self.new.name}", actions=actions)
+        wait_until(blocker, deadline, what=f"{self.old.name} follows {self.new.name}", actions=actions)
 
 
 def asked_each_second(

@@ -8,10 +8,9 @@ from spokectl.facts import RedisFacts, SentinelFacts
 from spokectl.model import Kind, RunState
 from spokectl.operations.context import Context, exclusive, running_context
 from spokectl.operations.health import WHO_AGREE, ServiceStatus, observe
-from spokectl.operations.redis.waiting import wait_or_advise
 from spokectl.result import Report, Result
 from spokectl.settings import command_line
-from spokectl.wait import Deadline
+from spokectl.wait import Deadline, wait_until
 
 _TIMEOUT_S = 3.0
 _LOOK_EVERY_S = 0.5
@@ -109,7 +108,7 @@ def _wait_until_found(context: Context, sentinel: str, wanted: tuple[int, int], 
         return f"it knows {found[0]} of {wanted[0]} replicas and {found[1]} of {wanted[1]} Sentinels"
 
     what = f"{sentinel} finding everybody again"
-    wait_or_advise(blocker, deadline, what=what, actions=_next(context), interval_s=_LOOK_EVERY_S)
+    wait_until(blocker, deadline, what=what, actions=_next(context), interval_s=_LOOK_EVERY_S)
 
 
 def _next(context: Context) -> list[str]:
