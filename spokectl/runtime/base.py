@@ -124,7 +124,7 @@ class Runtime(Protocol):
         """
 
     def start(self, services: Sequence[str], deadline: Deadline) -> None:
-        """Starts stopped services; running ones are left alone. Returns before they answer.
+        """Starts stopped services and thaws frozen ones; running ones are left alone. Returns before they answer.
 
         NotFound or Refused where nothing can be started, even for no services at all: so a restart can ask beforehand.
         """
