@@ -47,6 +47,7 @@ class RedisMove:
         self.old, self.new = context.stack.services[old], context.stack.services[new]
         self.group = self.sentinels[0].environment.get("SPOKE_REDIS_MASTER_NAME", "") if self.sentinels else ""
         self.gap_began: float | None = None
+        self._pause_ends = 0.0
         self.gap_s: float | None = None
         self._names = names_by_address(context.stack.services.values())
 
@@ -141,6 +142,7 @@ class RedisMove:
 
     def pause_writes(self, deadline: Deadline) -> None:  # noqa: ARG002 - a step's signature
         self.gap_began = time.monotonic()
+        self._pause_ends = self.gap_began + PAUSE_MS / 1000
         self._tell(self.old, "CLIENT", "PAUSE", str(PAUSE_MS), "WRITE")
 
     def unpause_writes(self, deadline: Deadline) -> None:  # noqa: ARG002 - a step's signature
@@ -161,6 +163,19 @@ class RedisMove:
     def have_it_promoted(self, deadline: Deadline) -> None:
         """Asks one Sentinel after the other until the new node is master."""
         self._ask_sentinels(deadline)
+
+    def have_it_promoted_in_the_pause(self, deadline: Deadline) -> None:
+        """What keeps this program from running, such as a frozen terminal, does not keep the pause from ending."""
+        if time.monotonic() > self._pause_ends - deadline.remaining_s:
+            message = f"the pause of writes on {self.old.name} is about to end: the replica may lack what comes then"
+            raise Failed("pause_over", message, actions=self._typed("switchover redis"))
+        self.have_it_promoted(deadline)
+
+    def fence_and_have_it_promoted(self, deadline: Deadline) -> None:
+        """Somebody may have started the old master since it was put down; what it took now would be thrown away."""
+        if not self._is_master():
+            put_down(self.context, self.old.name, deadline)
+        self.have_it_promoted(deadline)
 
     def have_it_coordinated(self, deadline: Deadline) -> None:
         """The Sentinel has the master hand over: it stops its own writes, waits for the replica, and becomes its replica."""

@@ -54,7 +54,7 @@ BY_HAND: tuple[Step[RedisMove], ...] = (
     Step(
         "promote",
         "have a Sentinel promote the replica",
-        RedisMove.have_it_promoted,
+        RedisMove.have_it_promoted_in_the_pause,
         10.0,
         ("SENTINEL FAILOVER GROUP",),
     ),
@@ -81,9 +81,9 @@ LOST: tuple[Step[RedisMove], ...] = (
     Step(
         "promote",
         "have a Sentinel promote the replica now, not when all have missed the master",
-        RedisMove.have_it_promoted,
+        RedisMove.fence_and_have_it_promoted,
         30.0,
-        ("SENTINEL FAILOVER GROUP",),
+        ("spokectl kill OLD  (where somebody has started it)", "SENTINEL FAILOVER GROUP"),
     ),
     _AGREE,
     _FOLLOW,
@@ -95,4 +95,4 @@ VARIANTS = {"coordinated": COORDINATED, "by hand": BY_HAND, "lost": LOST}
 def table(stack: str, variant: str) -> Table[RedisMove]:
     """`variant` is a key of VARIANTS."""
     operation = FAILOVER if variant == "lost" else SWITCHOVER
-    return Table(operation, VARIANTS[variant], "promote", command_line(stack, operation))
+    return Table(operation, VARIANTS[variant], "promote", command_line(stack, operation), command_line(stack, "status"))

@@ -62,6 +62,7 @@ class Runtime(SeenRuntime):
 
     servers: Servers = field(default_factory=lambda: Servers({}))
     started: list[str] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
 
     def start(self, services: Sequence[str], deadline: Deadline) -> None:
         self.started += services
@@ -69,6 +70,7 @@ class Runtime(SeenRuntime):
 
     def kill(self, services: Sequence[str], deadline: Deadline) -> None:
         """What is killed runs on."""
+        self.killed += services
 
 
 def service(name: str, number: int) -> Service:
@@ -182,6 +184,25 @@ def test_a_failover_that_is_under_way_is_not_begun_a_second_time(pair: Pair) -> 
         "spokectl redis sentinels --stack second",
         "spokectl logs redis-replica --stack second",
     )
+
+
+def test_nobody_is_asked_when_the_pause_of_writes_is_about_to_end(pair: Pair) -> None:
+    move = pair.move()
+    move.pause_writes(Deadline(60))
+    with pytest.raises(Failed, match="is about to end") as caught:
+        move.have_it_promoted_in_the_pause(Deadline(60))
+    assert (caught.value.code, asked(pair)) == ("pause_over", [])
+    with pytest.raises(OutcomeUnknown, match="is not master yet"):
+        move.have_it_promoted_in_the_pause(PASSED)
+    assert asked(pair) == [SENTINELS[0]]
+
+
+def test_a_master_that_somebody_has_started_meanwhile_is_put_down_before_the_promotion(pair: Pair) -> None:
+    pair.runtime.views = [{name: Inspection(name, RunState.RUNNING, pid=1) for name in NODES}]
+    with pytest.raises(OutcomeUnknown):
+        pair.move().fence_and_have_it_promoted(PASSED)
+    assert pair.runtime.killed == ["redis-master"]
+    assert asked(pair) == []
 
 
 def test_the_next_sentinel_is_asked_where_one_cannot(pair: Pair) -> None:
