@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -133,6 +133,37 @@ def test_a_switchover_with_a_frozen_guard_is_refused_before_anything_stands_stil
     assert f"the guard of {nodes[role]} says nothing" in error["message"]
     assert f"spokectl restart {nodes[role]} --stack {tool.stack}" in error["actions"]
     wait_until_whole(tool, nodes["primary"])
+
+
+def _asked(tool: Tool, _: str) -> int:
+    return (tool.state / tool.stack / "events.jsonl").read_text().count('"operation": "reinit postgres", "phase": "started"')
+
+
+def _copying(tool: Tool, node: str) -> bool:
+    return any((tool.state / tool.stack / "volumes" / f"{node}-data").glob("*.new"))
+
+
+def _in_place(tool: Tool, node: str) -> str:
+    return str(json.loads((tool.state / tool.stack / "volumes" / "postgres-cluster" / f"{node}.json").read_text())["copied"])
+
+
+@pytest.mark.parametrize("changed", [_asked, _copying, _in_place])
+def test_a_copy_goes_on_when_the_command_is_killed_and_typed_again_it_is_made(
+    changed: Callable[[Tool, str], object], tool: Tool
+) -> None:
+    nodes = observed(tool)[1]
+    before = changed(tool, nodes["standby"])
+    with writing(outside(tool, nodes["primary"]), each=1) as writers:
+        process = begin(tool, "postgres", "reinit", nodes["standby"])
+        end = time.monotonic() + COMMAND_TIMEOUT_S
+        while changed(tool, nodes["standby"]) == before and process.poll() is None:
+            assert time.monotonic() < end, "the copy does not come so far"
+        process.kill()
+        assert answer_of(process)[0] == -signal.SIGKILL
+        again = tool.json("postgres", "reinit", nodes["standby"])
+        assert (again["outcome"], again["primary"]) == ("copied", nodes["primary"])
+        wait_until_whole(tool, nodes["primary"])
+    eventually(lambda: set(writers.acknowledged) <= rows(tool, nodes["standby"]), "every acknowledged write is in the copy")
 
 
 def test_a_failover_that_would_lose_writes_is_refused_and_loses_no_more_than_it_says() -> None:
