@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import psycopg
 
 from benchmarks.bare_postgres import BarePair
-from benchmarks.ledger import first_after_s, longest_gap_s
 from benchmarks.load import under_load
 from benchmarks.targets import BareServers
+from spokectl.drills.gaps import first_after_s, longest_gap
 
 
 def stop_and_promote() -> float:
@@ -25,7 +25,7 @@ def stop_and_promote() -> float:
         since_s = time.time()
         _promote(pair, pair.stop_primary)
         load.go_on()
-    return longest_gap_s(load.writes, since_s)
+    return longest_gap(load.writes, since_s).seconds
 
 
 def kill_and_promote() -> float:

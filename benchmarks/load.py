@@ -1,12 +1,11 @@
 """Clients that write and read back while a role moves. Moderate: they share the machine with what is measured."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-from benchmarks.ledger import Outcome, Write
+from spokectl.drills.history import Clock, Outcome, Write
 from spokectl.wait import Deadline, wait_until
 
 CLIENTS = 4
@@ -41,6 +40,7 @@ class Client(threading.Thread):
         self.writes: list[Write] = []
         self.failed_reads: list[str] = []
         self._name, self._target = name, target
+        self._clock = Clock()
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -53,13 +53,14 @@ class Client(threading.Thread):
 
     def once(self, key: str) -> None:
         """One write, and the read of it when it was acknowledged. Never an error: it is kept."""
+        began_s = self._clock.now_s()
         try:
             self._target.write(key)
         except Exception as error:  # noqa: BLE001 - every kind of failure is what is counted
             outcome = Outcome.REFUSED if isinstance(error, WriteRefused) else Outcome.IN_DOUBT
-            self.writes.append(Write(key, time.time(), outcome, repr(error)))
+            self.writes.append(Write(key, began_s, self._clock.now_s(), outcome, why=repr(error)))
             return
-        self.writes.append(Write(key, time.time(), Outcome.ACKNOWLEDGED))
+        self.writes.append(Write(key, began_s, self._clock.now_s(), Outcome.ACKNOWLEDGED))
         try:
             self._target.read(key)
         except Exception as error:  # noqa: BLE001 - as above

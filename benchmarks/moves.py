@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from statistics import median
 
 from benchmarks.bare_move import kill_and_promote, stop_and_promote
-from benchmarks.ledger import acknowledged, first_after_s, longest_gap_s, lost
 from benchmarks.load import CLIENTS, Load, under_load
 from benchmarks.stack import BenchmarkStack, benchmark_stack
 from benchmarks.table import Row
 from benchmarks.targets import DOWN_AFTER_S, RedisMaster, Registry, patient_sentinels, pushed
+from spokectl.drills.checker import Kept, check
+from spokectl.drills.gaps import first_after_s, longest_gap
 
 _RATIO = 2.0
 _UNBOUND = float("inf")
@@ -96,7 +97,7 @@ def _switch_postgres(stack: BenchmarkStack, seen: Figures) -> None:
         stack.spokectl("switchover", "postgres")
         load.go_on()
     since_s = stack.last("switchover postgres", "started")
-    seen.add("switchover postgres: write gap", longest_gap_s(load.writes, since_s))
+    seen.add("switchover postgres: write gap", longest_gap(load.writes, since_s).seconds)
     seen.complain("switchover postgres: failed requests", load.failed)
     stack.wait_until_well()
 
@@ -120,11 +121,11 @@ def _switch_redis(stack: BenchmarkStack, seen: Figures) -> None:
         stack.spokectl("switchover", "redis")
         load.go_on()
     since_s = stack.last("switchover redis", "started")
-    seen.add("switchover redis: write gap", longest_gap_s(load.writes, since_s))
+    seen.add("switchover redis: write gap", longest_gap(load.writes, since_s).seconds)
     master = RedisMaster()
-    found = master.kept([write.key for write in acknowledged(load.writes)])
+    found = master.kept([write.key for write in load.writes if write.ok])
     master.close()
-    seen.complain("switchover redis: lost writes", lost(load.writes, found))
+    seen.complain("switchover redis: lost writes", check(load.writes, map(Kept, found)).lost)
     stack.wait_until_well()
 
 
@@ -143,7 +144,7 @@ def _lose_redis_without_command(stack: BenchmarkStack, seen: Figures) -> None:
     with _setting(seen) as load:
         stack.spokectl("kill", master)
         load.go_on()
-    seen.add("Sentinels alone: write gap", longest_gap_s(load.writes, stack.last("kill", "started")))
+    seen.add("Sentinels alone: write gap", longest_gap(load.writes, stack.last("kill", "started")).seconds)
     stack.spokectl("start", master)
     stack.wait_until_well()
 
@@ -155,7 +156,7 @@ def _pushing(seen: Figures, lost_name: str) -> Iterator[Load]:
     with under_load(run_id, lambda number: Registry(f"{run_id}-{number}")) as load:
         yield load
     found = [version for number in range(CLIENTS) for version in pushed(f"{run_id}-{number}")]
-    seen.complain(lost_name, lost(load.writes, found))
+    seen.complain(lost_name, check(load.writes, map(Kept, found)).lost)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A client of a load keeps what became of each of its writes."""
 
-from benchmarks.ledger import Outcome
 from benchmarks.load import Client, Load, WriteRefused
+from spokectl.drills.history import Outcome
 
 
 class Scripted:
