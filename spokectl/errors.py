@@ -88,5 +88,14 @@ class Degraded(SpokectlError):
     exit_code = ExitCode.DEGRADED
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, by whoever knows what has become of the work: `message` says it, `actions` what to type."""
+
+    def __init__(self, message: str, actions: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.actions = tuple(actions)
+
+
 class Incomplete(SpokectlError):
     exit_code = ExitCode.INCOMPLETE

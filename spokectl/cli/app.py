@@ -16,7 +16,7 @@ import typer.main
 
 from spokectl import __version__
 from spokectl.cli.command import error_lines, started_command, started_stack, unknown
-from spokectl.errors import ExitCode, Failed, SpokectlError, UsageError
+from spokectl.errors import ExitCode, Failed, Interrupted, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
 from spokectl.settings import command_line
@@ -181,6 +181,8 @@ def _explained(error: BaseException) -> SpokectlError:
             return error
         case click.UsageError():
             return _usage(error)
+        case Interrupted():
+            return _Interrupted("interrupted", error.message, actions=error.actions)
         case click.Abort() | KeyboardInterrupt():
             return _interrupted()
         case OSError():

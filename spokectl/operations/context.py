@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spokectl.compose import raw_services
 from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
-from spokectl.journal import Journal
+from spokectl.journal import Journal, Underway
 from spokectl.model import Kind, Service, Stack
 from spokectl.operations.scale import Scaled, spokes_of
 from spokectl.runtime.base import Runtime
@@ -205,3 +205,17 @@ def exclusive(state: StackState, operation: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def broken_off(context: Context) -> tuple[str, ...]:
+    """A warning, when a move of a role was broken off and nobody ends it."""
+    if not context.state.underway_file.exists() or is_locked(context.state):
+        return ()
+    try:
+        found = Underway(context.state.underway_file).unfinished()
+    except Refused as damaged:
+        return (damaged.message,)
+    if found is None:
+        return ()
+    ends = " or ".join(f"`{command_line(context.stack.name, words)}`" for words in (found.operation, "up"))
+    return (f"{found.operation} was broken off: {ends} ends it",)

@@ -16,7 +16,7 @@ from spokectl.operations.redis.agreement import View, disagreements, names_by_ad
 from spokectl.printable import shortened
 from spokectl.result import Result
 from spokectl.runtime.base import Runtime, served_ports
-from spokectl.settings import command_line
+from spokectl.settings import command_line, for_stack
 from spokectl.units import human_bytes
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ServiceStatus:
 
     Degraded: it does its work, but without the protection that it should have. `master` is the service that a Redis replica
     follows or a Sentinel names; an address where that is none of the stack. `facts` is what a database said besides,
-    `record` the cluster record, where a PostgreSQL node's guard was asked.
+    `record` the cluster record, where a PostgreSQL node's guard was asked; `remedies` are commands that it names.
     """
 
     service: str
@@ -52,6 +52,7 @@ class ServiceStatus:
     master: str = ""
     facts: Facts | None = None
     record: ClusterRecord | None = None
+    remedies: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -91,7 +92,8 @@ def observe(context: Context, names: Iterable[str], *, guards: bool = False) -> 
         unwell = status.health in _ASK_GUARD
         word = guard_word(context.runtime, name) if unwell or guards else GuardWord()
         if unwell and word.reason:
-            return replace(status, reason=word.reason, record=word.record)
+            remedies = tuple(for_stack(context.stack.name, each) for each in word.actions)
+            return replace(status, reason=word.reason, record=word.record, remedies=remedies)
         return with_last_words(context.runtime, replace(status, record=word.record))
 
     wanted = list(names)
@@ -157,11 +159,18 @@ def judged(stack: str, data: object, statuses: Iterable[ServiceStatus], warnings
     for status in bad:
         named.setdefault(shortened(status.reason or status.health, 140), []).append(status.service)
     reasons = "; ".join(f"{', '.join(services)}: {reason}" for reason, services in named.items())
+    paused = [command_line(stack, f"unpause {each.service}") for each in bad if each.state is RunState.PAUSED]
+    named_by_guards = [remedy for each in bad for remedy in each.remedies]
     error = Degraded(
         "degraded",
         f"not everything is well: {reasons}",
         details={status.service: status.reason or status.health for status in bad},
-        actions=[command_line(stack, "up"), *(command_line(stack, f"logs {status.service}") for status in bad[:1])],
+        actions=[
+            *paused,
+            *dict.fromkeys(named_by_guards),
+            command_line(stack, "up"),
+            *(command_line(stack, f"logs {status.service}") for status in bad[:1]),
+        ],
     )
     return Result(data, warnings, ExitCode.DEGRADED, error)
 

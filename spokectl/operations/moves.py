@@ -158,7 +158,7 @@ def operate(context: Context, operation: Operation[M], request: MoveRequest, rep
         settled = settle_unfinished(context, report)
         if settled is not None and settled.is_what_is_meant(name, request):
             return Result(MoveData(settled.operation, "finished", settled.old, settled.new))
-        if settled is not None:
+        if settled is not None and not _is_down(context, settled.old, settled.new):
             _await_calm(context, operation, request)
         with (
             closing(operation.choose(context, request, name)) as move,
@@ -180,6 +180,11 @@ def put_down(context: Context, name: str, deadline: Deadline) -> None:
 
     actions = [command_line(context.stack.name, words) for words in (f"kill {name}", "ps")]
     wait_until(blocker, deadline, what=f"{name} is down", actions=actions)
+
+
+def _is_down(context: Context, *names: str) -> bool:
+    seen = context.runtime.inspect()
+    return any(seen[name].state in DOWN for name in names)
 
 
 def _await_calm(context: Context, operation: Operation[M], request: MoveRequest) -> None:

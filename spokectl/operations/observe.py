@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spokectl.errors import NotFound, Refused, SpokectlError, UsageError
-from spokectl.journal import Underway
+from spokectl.errors import NotFound, SpokectlError, UsageError
 from spokectl.model import Inspection, Kind, RunState
 from spokectl.operations.context import (
     Context,
-    is_locked,
+    broken_off,
     open_context,
     open_stack,
     require_known,
@@ -24,7 +23,6 @@ from spokectl.operations.outlook import Outlook, outlook
 from spokectl.operations.postgres.guard import ClusterRecord, guard_word, newest
 from spokectl.operations.scale import Scaled
 from spokectl.result import Result
-from spokectl.settings import command_line
 
 
 @dataclass(frozen=True)
@@ -54,21 +52,7 @@ def status(name: str, file: Path | None, services: list[str]) -> Result:
         points = endpoints(context.stack, _roles(statuses), context.runtime.left_out())
         expected = outlook(name, statuses, _record(context, statuses))
     data = StatusData(name, context.runtime.name, statuses, scaled(context.stack), points, expected)
-    return judged(name, data, statuses, _broken_off(context))
-
-
-def _broken_off(context: Context) -> tuple[str, ...]:
-    """A warning, when a move of a role was broken off and nobody ends it."""
-    if not context.state.underway_file.exists() or is_locked(context.state):
-        return ()
-    try:
-        found = Underway(context.state.underway_file).unfinished()
-    except Refused as damaged:
-        return (damaged.message,)
-    if found is None:
-        return ()
-    ends = " or ".join(f"`{command_line(context.stack.name, words)}`" for words in (found.operation, "up"))
-    return (f"{found.operation} was broken off: {ends} ends it",)
+    return judged(name, data, statuses, broken_off(context))
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,12 @@ def _of_redis(nodes: Sequence[ServiceStatus], sentinels: Sequence[ServiceStatus]
     if len(masters) != 1:
         words = " and ".join(each.service for each in masters) + " both say master" if masters else "Redis has no master now"
         can_act = any(each.role and not each.reason.startswith("NOQUORUM") for each in sentinels)
-        ends = "the Sentinels settle it" if can_act else f"nobody settles it ({_why_unable(sentinels)})"
+        if not any(each.role for each in nodes):
+            ends = "nobody settles it (no node answers)"
+        elif can_act:
+            ends = "the Sentinels settle it"
+        else:
+            ends = f"nobody settles it ({_why_unable(sentinels)})"
         return Outlook("", f"{words}: {ends}; Spokes do without a cache until then")
     master = masters[0]
     lost = f"if {master.service} dies"

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import groupby
 
 from spokectl.errors import Failed, OutcomeUnknown
-from spokectl.model import Inspection, Kind, RunState
+from spokectl.model import DOWN, Inspection, Kind, RunState
 from spokectl.operations.context import Context
 from spokectl.operations.health import WHO_AGREE, ServiceStatus, agreed, observe, observe_one, with_last_words
 from spokectl.operations.postgres.guard import guard_word
@@ -25,7 +25,8 @@ _CRASHES_THAT_COUNT = 5
 def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, report: Report) -> None:
     """Asks every service again and again, all at once, until each is ready; reports every change.
 
-    A degraded service is ready when what it lacks is not among the wanted: a primary alone does not wait for its standby.
+    A degraded service is ready when what it lacks is not among the wanted: a primary alone does not wait for its standby,
+    nor a standby for a primary that does not run.
     It ends early when a service cannot become ready any more: Failed, as OutcomeUnknown at the deadline, names it, its
     reason and its last log lines.
     """
@@ -37,6 +38,7 @@ def wait_until_ready(context: Context, wanted: list[str], deadline: Deadline, re
             now = time.monotonic()
             if now - inspected_at >= _INSPECT_S:
                 inspections, inspected_at = context.runtime.inspect(), now
+            watch.saw(inspections)
             pending = [name for name in wanted if not watch.ready(name)]
             list(pool.map(watch.look, pending, [inspections.get(name) for name in pending]))
             watch.compare()
@@ -68,19 +70,30 @@ class _Watch:
     """What was last seen of each service that is waited for."""
 
     def __init__(self, context: Context, report: Report, wanted: list[str]) -> None:
-        self._context = context
+        self._context, self._wanted = context, wanted
         databases = [name for name in wanted if context.stack.services[name].kind is Kind.POSTGRES]
         self._enough = {"healthy", "done", "left-out"} | ({"degraded"} if len(databases) < 2 else set())
         self._report = report
         self._last: dict[str, ServiceStatus] = {}
         self._starts: dict[str, set[datetime]] = {}
         self._disputed = False
+        self._running: set[str] = set()
         self._asked_at = time.monotonic()
+
+    def saw(self, inspections: dict[str, Inspection]) -> None:
+        self._running = {name for name, seen in inspections.items() if seen.state not in DOWN}
 
     def ready(self, name: str) -> bool:
         if name not in self._last or (self._disputed and self._last[name].kind in WHO_AGREE):
             return False
-        return self._last[name].health in self._enough
+        return self._last[name].health in self._enough or self._has_all_it_can(self._last[name])
+
+    def _has_all_it_can(self, status: ServiceStatus) -> bool:
+        """A standby of which the primary does not run, and was not asked for: it answers, and waits like its operator."""
+        nodes = self._context.stack.of_kind(Kind.POSTGRES)
+        others = [node.name for node in nodes if node.name != status.service]
+        alone = bool(others) and not self._running.intersection(others) and not set(others).intersection(self._wanted)
+        return alone and status.role == "standby"
 
     def compare(self) -> None:
         """Where Redis nodes and Sentinels do not agree, all of them are asked again: any may change its mind."""

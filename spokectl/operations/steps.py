@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from spokectl.errors import Failed, Incomplete, OutcomeUnknown, SpokectlError
+from spokectl.errors import Failed, Incomplete, Interrupted, OutcomeUnknown, SpokectlError
 from spokectl.journal import Underway, Unfinished
 from spokectl.result import Report
 from spokectl.wait import Deadline
@@ -148,8 +148,11 @@ def _fail(table: Table[W], world: W, step: Step[W], error: BaseException, journa
     except OutcomeUnknown as left:
         # Why it had to be put back matters as much as why it could not be.
         raise OutcomeUnknown(left.code, f"{step.sentence}: {cause}; {left.message}", actions=left.actions) from error
+    except KeyboardInterrupt as again:
+        half = f"interrupted again while {table.operation} was put back: it is half way, and the next command ends it"
+        raise Interrupted(half, [table.again]) from again
     if isinstance(error, KeyboardInterrupt):
-        raise error
+        raise Interrupted(f"interrupted: {table.operation} was broken off, and everything is back as it was") from error
     code = error.code if isinstance(error, SpokectlError) else "system_error"
     back = f"{step.sentence}: {cause}; everything is back as it was"
     raise Failed(code, back, actions=actions or [table.look, table.again]) from error

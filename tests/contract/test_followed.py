@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from spokectl.errors import OutcomeUnknown
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
-from spokectl.operations.health import spoke_writes
 from spokectl.operations.postgres import move as moving
 from spokectl.operations.postgres.move import Move
 from spokectl.settings import StackState
@@ -79,7 +77,7 @@ def wait_until_followed(tmp_path: Path, *spokes: dict[str, object] | None, timeo
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving, "spoke_writes", partial(spoke_writes, timeout_s=0.3))
+    monkeypatch.setattr(moving, "_SPOKE_TIMEOUT_S", 0.3)
 
 
 def test_one_that_lacks_something_else_follows_and_one_that_hangs_is_not_waited_for(tmp_path: Path) -> None:

@@ -200,6 +200,11 @@ def test_killed_at_any_step_the_next_command_ends_it_with_one_primary_and_every_
             assert killed.returncode == -9, (operation, step, phase, killed.stderr.decode())
             done = tool.run(*_RESUMED_BY[number], "--json")
             where = (operation, step, phase, done.stdout.decode(), done.stderr.decode())
+            if (operation, *_RESUMED_BY[number]) == ("failover", "switchover", "postgres") and done.returncode != 0:
+                # Put back, and the primary is as dead as it was before: a switchover cannot be.
+                assert (done.returncode, answer_of(done)["error"]["code"]) == (5, "node_unavailable"), where
+                assert roles(tool)[NODES.index(primary)] == "", where
+                done = tool.run("failover", "postgres", "--json")
             assert done.returncode == 0, where
             assert sorted(roles(tool)) == ["primary", "standby"], where
             eventually(lambda: well(tool), f"all is well after {operation} {step} {phase}", timeout_s=120)

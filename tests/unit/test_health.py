@@ -46,6 +46,19 @@ def test_each_service_that_is_not_well_is_named_with_its_reason_and_what_to_type
     assert error.actions == ("spokectl up --stack second", "spokectl logs a --stack second")
 
 
+def test_what_a_guard_says_to_type_and_what_thaws_a_frozen_one_comes_before_the_general_advice() -> None:
+    refused = replace(status("a", "unhealthy", "it has diverged"), remedies=("spokectl postgres reinit a --discard",))
+    frozen = replace(status("b", "down", "paused"), state=RunState.PAUSED)
+    error = judged("second", None, [refused, frozen, refused]).error
+    assert error is not None
+    assert error.actions == (
+        "spokectl unpause b --stack second",
+        "spokectl postgres reinit a --discard",
+        "spokectl up --stack second",
+        "spokectl logs b --stack second",
+    )
+
+
 class Seen(LocalRuntime):
     """A local runtime in which nothing runs."""
 

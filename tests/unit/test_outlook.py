@@ -142,6 +142,12 @@ SENTINELS = [sentinel(1), sentinel(2), sentinel(3)]
         ([master(), master("redis-replica"), *SENTINELS], "", None, "redis-master and redis-replica both say master"),
         ([down("redis-master", Kind.REDIS), replica(), *SENTINELS], "", None, "no master now: the Sentinels settle it"),
         (
+            [down("redis-master", Kind.REDIS), down("redis-replica", Kind.REDIS, "paused"), *SENTINELS],
+            "",
+            None,
+            "no master now: nobody settles it (no node answers)",
+        ),
+        (
             [down("redis-master", Kind.REDIS), replica(), sentinel(1, "NOQUORUM 1 usable Sentinels")],
             "",
             None,

@@ -13,6 +13,7 @@ from spokectl.errors import ExitCode, Failed, NotFound, OutcomeUnknown
 from spokectl.model import HealthProbe, Inspection, Kind, LogLine, RunState, Service, Stack
 from spokectl.operations import readiness
 from spokectl.operations.context import Context
+from spokectl.operations.health import ServiceStatus
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.runtime.base import Capabilities, Invocation, Notice
 from spokectl.settings import StackState
@@ -126,6 +127,40 @@ def test_a_wait_ends_at_its_deadline_with_reason_log_and_next_command(tmp_path: 
     assert "setup: not started" in caught.value.message
     assert "the last words of setup" in caught.value.message
     assert caught.value.actions[0] == "spokectl logs setup --stack second"
+
+
+NODES = ("postgres-primary", "postgres-replica")
+
+
+def waits_for_standby(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, primary: RunState, wanted: list[str]) -> None:
+    """A standby that answers and receives nothing; the primary does not answer."""
+
+    def observe(service: Service, seen: Inspection | None) -> ServiceStatus:
+        role = "standby" if service.name == NODES[1] else ""
+        state = seen.state if seen else RunState.ABSENT
+        return ServiceStatus(service.name, Kind.POSTGRES, state, "unhealthy", role, "no WAL", "18", 1, None, ())
+
+    monkeypatch.setattr(readiness, "observe_one", observe)
+    services = {name: Service(name, Kind.POSTGRES, "", HealthProbe("postgres", 5432), {}, name) for name in NODES}
+    stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
+    seen = {NODES[0]: Inspection(NODES[0], primary), NODES[1]: Inspection(NODES[1], RunState.RUNNING, pid=1)}
+    wait_until_ready(Context(stack, StackState("second", tmp_path), SeenRuntime([seen])), wanted, Deadline(0.01), unheard)
+
+
+def test_a_standby_alone_does_not_wait_for_a_primary_that_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits_for_standby(tmp_path, monkeypatch, RunState.STOPPED, [NODES[1]])
+
+
+@pytest.mark.parametrize(
+    ("primary", "wanted"), [(RunState.RUNNING, [NODES[1]]), (RunState.RESTARTING, [NODES[1]]), (RunState.STOPPED, [*NODES])]
+)
+def test_a_standby_waits_for_a_primary_that_runs_or_is_asked_for_too(
+    primary: RunState, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OutcomeUnknown, match="postgres-replica: no WAL"):
+        waits_for_standby(tmp_path, monkeypatch, primary, wanted)
 
 
 def test_a_guard_that_refuses_ends_the_wait_with_its_reason_and_its_command(

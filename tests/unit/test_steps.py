@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spokectl.errors import ExitCode, Failed, Incomplete, OutcomeUnknown, Refused
+from spokectl.errors import ExitCode, Failed, Incomplete, Interrupted, OutcomeUnknown, Refused
 from spokectl.journal import Underway
 from spokectl.operations.steps import Step, Table, drive, settle
 from spokectl.wait import Deadline
@@ -162,10 +162,25 @@ def test_ctrl_c_before_the_point_of_no_return_puts_back_and_stays_an_interruptio
 
     table = Table("light", (TABLE.steps[0], Step("b", "turn on b", interrupted, 1.0)), "b", "spokectl light")
     lamp = Lamp()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="light was broken off, and everything is back as it was"):
         drive(table, lamp, {}, journal, say_nothing)
     assert lamp.on == []
     assert journal.unfinished() is None
+
+
+def test_ctrl_c_while_it_is_put_back_says_that_it_is_half_way_and_what_ends_it(journal: Underway) -> None:
+    def interrupted(lamp: Lamp, _: Deadline) -> None:
+        raise KeyboardInterrupt
+
+    first = replace(TABLE.steps[0], undo=interrupted)
+    lamp = Lamp(breaks_at="b")
+    with pytest.raises(Interrupted, match="it is half way, and the next command ends it") as raised:
+        drive(replace(TABLE, steps=(first, *TABLE.steps[1:])), lamp, {}, journal, say_nothing)
+    assert raised.value.actions == ("spokectl light",)
+    found = journal.unfinished()
+    assert found is not None
+    assert not settle(TABLE, lamp, found, journal, say_nothing)
+    assert lamp.on == []
 
 
 def failing_at(step: str, error: BaseException) -> Table[Lamp]:

@@ -6,6 +6,7 @@ a server that may still take writes is seen to be down before that.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,7 @@ from spokectl.errors import Failed, SpokectlError
 from spokectl.lsn import lsn_number
 from spokectl.model import DOWN, Kind, RunState, Service
 from spokectl.operations.context import Context
-from spokectl.operations.health import operator_credentials, probe, spoke_writes, wants_synchronous
+from spokectl.operations.health import SpokeWord, operator_credentials, probe, spoke_writes, wants_synchronous
 from spokectl.operations.moves import put_down
 from spokectl.operations.postgres.console import Guards, GuardUnavailable
 from spokectl.operations.postgres.guard import DivergentWal, divergent_wal
@@ -26,6 +27,7 @@ from spokectl.wait import Deadline, wait_until
 ASK_TIMEOUT_S = 3.0
 _POLL_S = 0.01
 _BACK_WITHIN_S = 30.0
+_SPOKE_TIMEOUT_S = 1.0
 
 
 def session(service: Service, timeout_s: float = ASK_TIMEOUT_S) -> PostgresSession:
@@ -49,13 +51,21 @@ class Move:
         self.gap_began: float | None = None
         self.gap_s: float | None = None
         self.divergent: DivergentWal | None = None
+        self.old_ran = True
+        """Whether the old primary's service ran when the move began."""
         self.judge_again: Callable[[], object] = lambda: None
         """What is asked once more when the old primary is down: a SpokectlError of it keeps the role where it is."""
         self._session: PostgresSession | None = None
 
     @property
     def facts(self) -> dict[str, object]:
-        return {"old": self.old.name, "new": self.new.name, "epoch": self.epoch, "reason": self.reason}
+        return {
+            "old": self.old.name,
+            "new": self.new.name,
+            "epoch": self.epoch,
+            "reason": self.reason,
+            "old_ran": self.old_ran,
+        }
 
     def close(self) -> None:
         self.guards.close()
@@ -111,7 +121,9 @@ class Move:
         self.checkpoint_lsn = lsn_number(str(proof["checkpoint_lsn"]))
 
     def start_old_again(self, deadline: Deadline) -> None:
-        """The undo of a fence. It may have been dead before: then it stays so, and the next command looks anew."""
+        """The undo of a fence: what it killed is tried to be brought back. What was down before stays down."""
+        if not self.old_ran:
+            return
         with suppress(SpokectlError):
             self.bring_back_old(Deadline(min(_BACK_WITHIN_S, deadline.remaining_s)))
 
@@ -197,12 +209,14 @@ class Move:
 
         def blocker() -> str | None:
             seen = self.context.runtime.inspect()
-            asked = {one.name: spoke_writes(one) for one in spokes if seen[one.name].state is RunState.RUNNING}
+            running = [one for one in spokes if seen[one.name].state is RunState.RUNNING]
+            asked = dict(zip([one.name for one in running], pool.map(_spoke_writes, running), strict=True))
             late = [f"{name}: {word.reason}" for name, word in asked.items() if word.answers and not word.writes]
             silent = [f"{name}: {word.reason}" for name, word in asked.items() if not word.answers]
             return "; ".join(late or silent) if late or len(silent) == len(asked) > 0 else None
 
-        wait_until(blocker, deadline, what="the Spokes follow")
+        with ThreadPoolExecutor(max_workers=max(1, len(spokes))) as pool:
+            wait_until(blocker, deadline, what="the Spokes follow")
         if self.gap_began is not None and self.gap_s is None:
             self.gap_s = round(time.monotonic() - self.gap_began, 3)
 
@@ -288,6 +302,10 @@ class Move:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _spoke_writes(service: Service) -> SpokeWord:
+    return spoke_writes(service, _SPOKE_TIMEOUT_S)
 
 
 def _unavailable(service: str, error: PostgresUnavailable) -> Failed:

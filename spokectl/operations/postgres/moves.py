@@ -11,7 +11,7 @@ from spokectl.clients.postgres_session import Position
 from spokectl.errors import Failed, Refused, SpokectlError
 from spokectl.journal import Underway, Unfinished
 from spokectl.lsn import lsn_number
-from spokectl.model import Kind, RunState
+from spokectl.model import DOWN, Kind, RunState
 from spokectl.operations.context import Context, open_context, require_node
 from spokectl.operations.moves import Check, MoveData, MoveRequest, Operation, operate, planned, require
 from spokectl.operations.postgres import switchover as switching
@@ -85,6 +85,7 @@ def reopened(context: Context, found: Unfinished) -> tuple[Table[Move], Move]:
     """A move that was broken off, for its end."""
     facts = found.facts
     move = Move(context, str(facts["old"]), str(facts["new"]), int(facts["epoch"]), str(facts["reason"]))
+    move.old_ran = bool(facts.get("old_ran", True))
     return table(context.stack.name, found.operation), move
 
 
@@ -162,6 +163,7 @@ def _failover(context: Context, move: Move, request: MoveRequest, report: Report
 
     allow(risks[0])
     move.judge_again = judge_again
+    move.old_ran = context.runtime.inspect()[move.old.name].state not in DOWN
     for sign in signs:
         report("stack", "notice", sign)
     taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
@@ -271,7 +273,9 @@ def _risk(move: Move) -> Risk:
     last = (found["peer"] or {}).get("lsn")
     limit = move.old.environment.get(_LOSS_LIMIT, "")
     limit_bytes = int(limit) if limit.isascii() and limit.isdecimal() else DEFAULT_LOSS_LIMIT_BYTES
-    return failover_risk(record, lsn_number(str(last)) if last else None, position.received, limit_bytes)
+    # One that has started without a primary has received nothing yet, and has all that it replays.
+    has = max((each for each in (position.received, position.replayed) if each is not None), default=None)
+    return failover_risk(record, lsn_number(str(last)) if last else None, has, limit_bytes)
 
 
 def _nobody_takes_over(move: Move, error: Exception) -> Refused:

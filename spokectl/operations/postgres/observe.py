@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spokectl.facts import Follower, PostgresFacts, Sessions
 from spokectl.model import Kind
-from spokectl.operations.context import running_context
+from spokectl.operations.context import broken_off, running_context
 from spokectl.operations.health import ServiceStatus, judged, observe, postgres_sessions
 from spokectl.operations.outlook import Outlook, lsn_distance, outlook
 from spokectl.operations.postgres.guard import ClusterRecord, newest
@@ -77,7 +77,8 @@ def status(name: str, file: Path | None) -> Result:
     """Every node with its role, positions and followers, the cluster record, and what a loss of the primary would mean."""
     nodes = _observe(name, file, guards=True)
     record = newest(node.record for node in nodes)
-    return judged(name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes)
+    warnings = broken_off(running_context(name, file))
+    return judged(name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes, warnings)
 
 
 def lag(name: str, file: Path | None) -> Result:

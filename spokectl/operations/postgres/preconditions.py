@@ -59,7 +59,7 @@ def switchover_checks(seen: Measured) -> list[Check]:
             "guards act",
             not seen.silent,
             "both do" if not seen.silent else f"the guard of {' and of '.join(seen.silent)} says nothing",
-            f"spokectl restart {' '.join(seen.silent)}",
+            f"spokectl restart {' '.join(seen.silent)}" if seen.silent else "",
         ),
         Check(
             "room on the disks",

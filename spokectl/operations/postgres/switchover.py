@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.errors import Refused
+from spokectl.model import RunState
 from spokectl.operations.context import Context
 from spokectl.operations.health import disk_is_full, wants_synchronous
 from spokectl.operations.moves import Check, typed_for
@@ -42,9 +43,20 @@ def plan(context: Context, move: Move) -> Plan:
                 full=[node for node, said in guards.items() if disk_is_full(said["status"].get("free_bytes"))],
             )
     except (PostgresUnavailable, GuardUnavailable) as error:
-        raise Refused(
-            "node_unavailable",
-            f"nothing was changed: not both nodes answer: {error}",
-            actions=[command_line(context.stack.name, "up"), command_line(context.stack.name, "failover postgres")],
-        ) from error
+        raise _unavailable(context, move, error) from error
     return Plan(typed_for(context.stack.name, switchover_checks(seen)), switchover_warnings(seen))
+
+
+def _unavailable(context: Context, move: Move, error: Exception) -> Refused:
+    """Names the node that is not there, and what brings it back."""
+    seen = context.runtime.inspect()
+    away = {
+        node.name: seen[node.name].state for node in (move.old, move.new) if seen[node.name].state is not RunState.RUNNING
+    }
+    said = "; ".join(f"{name} is {state}" for name, state in away.items()) or f"not both nodes answer: {error}"
+    words = [f"{'unpause' if state is RunState.PAUSED else 'start'} {name}" for name, state in away.items()]
+    words = words or ["postgres status", "up"]
+    if move.old.name in away and move.new.name not in away:
+        words.append("failover postgres")
+    actions = [command_line(context.stack.name, each) for each in words]
+    return Refused("node_unavailable", f"nothing was changed: {said}", actions=actions)

@@ -96,7 +96,12 @@ def _chosen(context: Context, request: MoveRequest, operation: str) -> RedisMove
 
 
 def switchover_checks(
-    old: RedisNode | None, new: RedisNode | None, views: dict[str, SentinelView | None], named: dict[str, str], master: str
+    old: RedisNode | None,
+    new: RedisNode | None,
+    views: dict[str, SentinelView | None],
+    named: dict[str, str],
+    master: str,
+    replica: str,
 ) -> list[Check]:
     """What must hold before a planned move. Pure."""
     silent = [name for name, view in views.items() if view is None]
@@ -111,14 +116,14 @@ def switchover_checks(
         Check(
             "replica follows",
             bool(new and new.role == "replica" and new.link == "connected"),
-            f"{new.role}, link {new.link or '-'}" if new else "silent",
-            "spokectl redis status",
+            f"{new.role}, link {new.link or '-'}" if new else f"{replica} does not answer",
+            "spokectl redis status" if new else f"spokectl start {replica}",
         ),
         Check(
             "lag",
             behind is not None and behind <= _MAX_LAG_BYTES,
             "unknown" if behind is None else f"{max(0, behind)} bytes (at most {_MAX_LAG_BYTES})",
-            "wait until the replica has caught up",
+            "wait until the replica has caught up" if new else "",
         ),
         Check("Sentinels answer", not silent, ", ".join(silent) + " silent" if silent else "all do", "spokectl up"),
         Check("Sentinels agree", not wrong, ", ".join(wrong) + " name another" if wrong else f"on {master}", "spokectl up"),
@@ -135,7 +140,7 @@ def switchover_checks(
 def _checks(context: Context, move: RedisMove) -> list[Check]:
     views = {one.name: move.view(one) for one in move.sentinels}
     named = {name: move.named_by(view) for name, view in views.items() if view}
-    checks = switchover_checks(move.node(move.old), move.node(move.new), views, named, move.old.name)
+    checks = switchover_checks(move.node(move.old), move.node(move.new), views, named, move.old.name, move.new.name)
     return typed_for(context.stack.name, checks)
 
 

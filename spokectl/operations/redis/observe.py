@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spokectl.model import Kind
-from spokectl.operations.context import running_context
+from spokectl.operations.context import broken_off, running_context
 from spokectl.operations.health import WHO_AGREE, ServiceStatus, judged, observe
 from spokectl.operations.outlook import Outlook, outlook
 from spokectl.result import Result
@@ -21,7 +21,8 @@ def status(name: str, file: Path | None) -> Result:
     """Nodes and Sentinels, and what a loss of the master would mean."""
     seen = _observe(name, file)
     nodes, sentinels = (_of(kind, seen) for kind in (Kind.REDIS, Kind.SENTINEL))
-    return judged(name, RedisStatus(nodes, sentinels, outlook(name, seen, None)), seen)
+    warnings = broken_off(running_context(name, file))
+    return judged(name, RedisStatus(nodes, sentinels, outlook(name, seen, None)), seen, warnings)
 
 
 def nodes(name: str, file: Path | None) -> Result:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,13 +14,13 @@ import pytest
 from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.clients.postgres_session import Position
 from spokectl.errors import ExitCode, Failed, Incomplete, Refused
-from spokectl.journal import Underway
+from spokectl.journal import Underway, Unfinished
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
 from spokectl.operations.event_lines import of_journal
 from spokectl.operations.moves import MoveRequest, Settled, settle_unfinished
 from spokectl.operations.postgres import move as moving
-from spokectl.operations.postgres import moves
+from spokectl.operations.postgres import moves, switchover
 from spokectl.operations.postgres.console import Guards
 from spokectl.operations.postgres.move import Move
 from spokectl.operations.postgres.pair import hear
@@ -49,9 +50,15 @@ for line in sys.stdin:
 """
 
 
-def guard(status: Mapping[str, Any], **answers: object) -> tuple[str, ...]:
+def guard(
+    status: Mapping[str, Any],
+    *,
+    peer: Mapping[str, Any] = MappingProxyType({}),
+    record: Mapping[str, Any] = MappingProxyType(RECORD),
+    **answers: object,
+) -> tuple[str, ...]:
     """A guard's process. `answers`: to commands other than `status`."""
-    said = {"status": status, "peer": {}, "record": RECORD, "record_error": None, "guard_alive": True}
+    said = {"status": status, "peer": dict(peer), "record": dict(record), "record_error": None, "guard_alive": True}
     return (sys.executable, "-E", "-S", "-c", _GUARD, json.dumps({"status": said, **answers}))
 
 
@@ -89,6 +96,7 @@ def make_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakePair:
 
         monkeypatch.setattr(moving, "session", session)
         monkeypatch.setattr(moves, "session", session)
+        monkeypatch.setattr(switchover, "session", session)
         services = {
             name: Service(name, Kind.POSTGRES, "", HealthProbe("postgres", 5432), {}, name, (Port("127.0.0.1", 1, 5432),))
             for name in (OLD, NEW)
@@ -213,13 +221,35 @@ def test_a_failover_whose_old_primary_may_not_join_is_done_but_incomplete(make_p
     assert caught.value.actions == (f"spokectl postgres reinit {OLD} --discard --stack second",)
 
 
-def test_a_node_that_does_not_answer_is_no_failure_of_a_switchover_but_its_refusal(make_pair: MakePair) -> None:
-    """Its guard is gone too, as where the node is stopped."""
-    context = make_pair({OLD: guard({"state": "running"})}, {OLD: PRIMARY})
+@pytest.mark.parametrize(
+    ("states", "said", "actions"),
+    [
+        ({NEW: RunState.STOPPED}, f"{NEW} is stopped", (f"start {NEW}",)),
+        ({NEW: RunState.PAUSED}, f"{NEW} is paused", (f"unpause {NEW}",)),
+        ({OLD: RunState.STOPPED}, f"{OLD} is stopped", (f"start {OLD}", "failover postgres")),
+        ({}, "not both nodes answer: ", ("postgres status", "up")),
+    ],
+)
+def test_a_switchover_without_one_of_the_nodes_names_it_and_what_brings_it_back(
+    make_pair: MakePair, states: dict[str, RunState], said: str, actions: tuple[str, ...]
+) -> None:
+    context = make_pair(BOTH_GUARDS, SILENT)
+    assert isinstance(context.runtime, PairRuntime)
+    context.runtime.views = [{node: Inspection(node, states.get(node, RunState.RUNNING)) for node in (OLD, NEW)}]
     with pytest.raises(Refused) as caught:
         moves.switchover(context, MoveRequest(), unheard)
     assert (caught.value.code, caught.value.exit_code) == ("node_unavailable", ExitCode.REFUSED)
-    assert caught.value.actions == ("spokectl up --stack second", "spokectl failover postgres --stack second")
+    assert caught.value.message.startswith(f"nothing was changed: {said}")
+    assert caught.value.actions == tuple(f"spokectl {words} --stack second" for words in actions)
+
+
+def test_a_stopped_standby_has_no_guard_and_is_named_all_the_same(make_pair: MakePair) -> None:
+    context = make_pair({OLD: guard({"state": "running"})}, {OLD: PRIMARY})
+    assert isinstance(context.runtime, PairRuntime)
+    context.runtime.views = [{OLD: Inspection(OLD, RunState.RUNNING), NEW: Inspection(NEW, RunState.STOPPED)}]
+    for move in (moves.switchover, moves.failover):
+        with pytest.raises(Refused, match=f"nothing was changed: {NEW} is stopped"):
+            move(context, MoveRequest(), unheard)
 
 
 def test_a_primary_that_somebody_has_started_meanwhile_is_put_down_before_the_promotion(make_pair: MakePair) -> None:
@@ -257,6 +287,26 @@ def test_a_failover_that_became_a_loss_while_the_primary_was_put_down_keeps_the_
     assert caught.value.actions[-1] == "spokectl failover postgres --allow-data-loss --stack second"
     assert (context.runtime.killed, context.runtime.started) == ([OLD], [OLD])
     assert not context.state.underway_file.exists()
+
+
+def test_what_has_not_received_anything_since_its_start_is_not_taken_for_empty(make_pair: MakePair) -> None:
+    """A standby without a primary says the beginning of a segment; what it replays it has."""
+    degraded = RECORD | {"mode": "degraded", "time": "2026-01-01T00:00:00Z", "since_lsn": "0/3000"}
+    program = guard({"state": "running"}, peer={"lsn": "0/5010"}, record=degraded)
+    context = make_pair(dict.fromkeys((OLD, NEW), program), {NEW: replace(STANDBY, received=0x1000, replayed=0x5000)})
+    with pytest.raises(Refused) as caught:
+        moves.failover(context, MoveRequest(), unheard)
+    assert (caught.value.code, caught.value.details["bytes"]) == ("data_loss", 16)
+
+
+def test_what_was_down_before_the_failover_is_not_started_by_its_undo(make_pair: MakePair) -> None:
+    context = make_pair(BOTH_GUARDS, {NEW: STANDBY})
+    assert isinstance(context.runtime, PairRuntime)
+    with closing(Move(context, OLD, NEW, 3, "test")) as move:
+        move.old_ran = False
+        again = moves.reopened(context, Unfinished(FAILOVER, move.facts, ("fence",)))[1]
+    again.start_old_again(Deadline(60))
+    assert context.runtime.started == []
 
 
 def test_a_primary_that_cannot_come_back_does_not_keep_a_failover_from_ending(

@@ -7,6 +7,7 @@ import pytest
 
 from spokectl.clients.redis import RedisNode, SentinelView
 from spokectl.clients.redis_answers import redis_facts, sentinel_facts
+from spokectl.operations.moves import Check
 from spokectl.operations.redis.moves import _variant, switchover_checks
 from spokectl.operations.redis.tables import VARIANTS, table
 
@@ -18,14 +19,19 @@ NAMES = [f"redis-sentinel-{number}" for number in (1, 2, 3)]
 
 
 def failing(**changes: Any) -> list[str]:
+    return [check.name for check in bad(**changes)]
+
+
+def bad(**changes: Any) -> list[Check]:
     facts: dict[str, Any] = {
         "old": MASTER,
         "new": REPLICA,
         "views": dict.fromkeys(NAMES, VIEW),
         "named": dict.fromkeys(NAMES, "redis-master"),
         "master": "redis-master",
+        "replica": "redis-replica",
     }
-    return [check.name for check in switchover_checks(**(facts | changes)) if not check.ok]
+    return [check for check in switchover_checks(**(facts | changes)) if not check.ok]
 
 
 def test_a_pair_that_is_well_may_be_switched_over() -> None:
@@ -51,6 +57,12 @@ def test_a_pair_that_is_well_may_be_switched_over() -> None:
 )
 def test_each_precondition_fails_for_its_own_reason(names: list[str], changes: dict[str, Any]) -> None:
     assert failing(**changes) == names
+
+
+def test_a_replica_that_is_not_there_is_named_with_what_brings_it_back() -> None:
+    follows, lag = bad(new=None)
+    assert (follows.found, follows.remedy) == ("redis-replica does not answer", "spokectl start redis-replica")
+    assert lag.remedy == ""
 
 
 @pytest.mark.parametrize(
