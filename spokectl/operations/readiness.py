@@ -117,13 +117,15 @@ class _Watch:
         if now - self._asked_at < _ASK_GUARDS_S:
             return
         self._asked_at = now
-        for name in pending:
-            if self._context.stack.services[name].kind is not Kind.POSTGRES:
-                continue
-            word = guard_word(self._context.runtime, name)
-            if word.refuses:
-                actions = [for_stack(self._context.stack.name, command) for command in word.actions]
-                raise Failed("postgres_refused", f"{name} may not start: {word.reason}", actions=actions)
+        nodes = [name for name in pending if self._context.stack.services[name].kind is Kind.POSTGRES]
+        words = {name: guard_word(self._context.runtime, name) for name in nodes}
+        refused = {name: word for name, word in words.items() if word.refuses}
+        if refused:
+            actions = [for_stack(self._context.stack.name, command) for word in refused.values() for command in word.actions]
+            # Each names itself: which of them it should be, only a look at both says.
+            look = [self._command("postgres status")] if len(refused) > 1 else []
+            said = "; ".join(f"{name} may not start: {word.reason}" for name, word in refused.items())
+            raise Failed("postgres_refused", said, actions=[*look, *dict.fromkeys(actions)])
 
     def fail_if_hopeless(self, inspections: dict[str, Inspection], pending: list[str]) -> None:
         for name in pending:

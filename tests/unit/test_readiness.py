@@ -163,6 +163,26 @@ def test_a_standby_waits_for_a_primary_that_runs_or_is_asked_for_too(
         waits_for_standby(tmp_path, monkeypatch, primary, wanted)
 
 
+def refusing(node: str, command: str) -> tuple[str, ...]:
+    word = {"state": "refused", "message": f"{node} has something to say", "command": command}
+    return ("echo", json.dumps({"status": word, "record": None}))
+
+
+def test_where_both_guards_refuse_both_are_named_after_the_look_at_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_ASK_GUARDS_S", 0.0)
+    services = {name: Service(name, Kind.POSTGRES, "", HealthProbe("postgres", 5432), {}, name) for name in NODES}
+    stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
+    programs = {name: refusing(name, f"spokectl postgres adopt {name}") for name in NODES}
+    runtime = SeenRuntime([{name: Inspection(name, RunState.STOPPED) for name in NODES}], programs=programs)
+    with pytest.raises(Failed) as caught:
+        wait_until_ready(Context(stack, StackState("second", tmp_path), runtime), [*NODES], Deadline(LONG_S), unheard)
+    assert caught.value.message == "; ".join(f"{name} may not start: {name} has something to say" for name in NODES)
+    adoptions = [f"spokectl postgres adopt {name} --stack second" for name in NODES]
+    assert caught.value.actions == ("spokectl postgres status --stack second", *adoptions)
+
+
 def test_a_guard_that_refuses_ends_the_wait_with_its_reason_and_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
