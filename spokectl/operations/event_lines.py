@@ -9,7 +9,8 @@ from typing import Any
 
 from spokectl.model import Kind, LogLine
 
-UNDER_WAY = "under way"
+UNDER_WAY, BROKEN_OFF = "under way", "broken off"
+TO_TYPE = "type: "
 
 
 @dataclass(frozen=True)
@@ -28,26 +29,41 @@ class Event:
 def of_journal(records: Iterable[Mapping[str, Any]], *, running: bool = False) -> Iterator[Event]:
     """One event for each operation, at the time when it began. With `running` also one at its end, as a follower sees it.
 
-    An operation of which no end was written is still under way, or its process was killed.
+    An operation of which no end was written is still under way, or its process was killed: that is known when what it had
+    broken off is ended by another.
     """
-    begun: dict[tuple[object, object], Event] = {}
+    begun: dict[tuple[object, str], tuple[Mapping[str, Any], Event]] = {}
     for record in records:
         event = _journal_event(record)
         if event is None:
             continue
         key = (record.get("pid"), event.what)
         if record.get("phase") == "started":
-            begun[key] = event
+            for dead in [each for each in begun if _broken_off(each, key)]:
+                _, start = begun.pop(dead)
+                yield replace(start, time=event.time if running else start.time, outcome=BROKEN_OFF)
+            begun[key] = (record, event)
             if running:
                 yield event
         elif key in begun:
-            start = begun.pop(key)
+            first, start = begun.pop(key)
+            # What is known at the end only holds before what was meant at the start.
+            whole = _journal_event({**first, **record}) or event
             took = f"{event.outcome} ({(event.time - start.time).total_seconds():.1f} s)"
-            yield replace(start, time=event.time if running else start.time, outcome=took, why=event.why or start.why)
+            yield replace(whole, time=event.time if running else start.time, outcome=took)
         else:
             yield event
     if not running:
-        yield from begun.values()
+        yield from (event for _, event in begun.values())
+
+
+def _broken_off(begun: tuple[object, str], begins: tuple[object, str]) -> bool:
+    """Whether an operation that had begun is dead, by what begins: operations, as pid and name, take the stack's lock.
+
+    A move that `up` made is under way in the name of both.
+    """
+    pid, what = begins
+    return what.startswith("end ") and (begun[0] != pid or what == f"end {begun[1]}")
 
 
 def _journal_event(record: Mapping[str, Any]) -> Event | None:
@@ -57,13 +73,15 @@ def _journal_event(record: Mapping[str, Any]) -> Event | None:
     except (KeyError, ValueError):
         return None
     known = {"time", "operation", "phase", "actor", "pid", "services", "old", "new", "reason", "message", "code"}
-    facts = [f"{name}={value}" for name, value in record.items() if name not in known and value not in (False, None, "")]
+    facts = {name: value for name, value in record.items() if name not in known and value not in (False, None, "")}
+    asked = ", ".join(f"--{name}" if value is True else f"{name}: {value}" for name, value in facts.items())
     services = record.get("services") or ([record["new"]] if record.get("new") else [])
-    target = ", ".join([*map(str, services), *facts]) or "the stack"
-    why = str(record.get("message") or record.get("reason") or "").partition("\n")[0]
-    if why in {"", what}:
+    target = ", ".join(map(str, services)) or "the stack"
+    said = str(record.get("message") or record.get("reason") or "").partition("\n")[0]
+    if said in {"", what}:
         # An operation that moves a role says from where to where.
-        why = f"in place of {record['old']}" if record.get("old") else ""
+        said = f"in place of {record['old']}" if record.get("old") else ""
+    why = "; ".join(each for each in (asked, said) if each)
     outcome = UNDER_WAY if phase == "started" else phase
     return Event(time, "journal", str(record.get("actor", "")), what, target, why, outcome)
 
@@ -101,10 +119,12 @@ def _of_guard(line: LogLine, time: datetime, _: Mapping[str, str]) -> Event | No
     match = _STATE.fullmatch(text)
     if match is None or match["state"].split()[0] not in _STATES:
         return said
-    why, command = match["why"] or "", match["command"]
+    state, why, command = match["state"], match["why"] or "", match["command"]
     if why == _PASSING:
         return None
-    return replace(said, what=match["state"], why=why, outcome=f"type: {command}" if command else "")
+    # In the course of a move a node is held for a moment, and its command frees it: there is nothing to do.
+    outcome = f"{TO_TYPE}{command}" if command and state != "held" else ""
+    return replace(said, what=state, why=why, outcome=outcome)
 
 
 _SENTINEL = re.compile(r" [#*] (?P<event>[+-][a-z-]+)(?: (?P<words>.*))?")
@@ -145,6 +165,20 @@ def _of_sentinel(line: LogLine, time: datetime, names: Mapping[str, str]) -> Eve
     target = names.get(f"{words[2]}:{words[3]}", f"{words[2]}:{words[3]}") if len(words) >= 4 else line.service
     outcome = next((f"quorum {after}" for word, after in pairwise(words) if word == "#quorum"), "")
     return Event(time, "sentinel", line.service, event, target, _SENTINEL_WORDS[event], outcome)
+
+
+def without_unfounded_returns(events: Iterable[Event]) -> Iterator[Event]:
+    """The same events; `-sdown` only after its `+sdown`: a Sentinel also says it of a node that it has just come to know."""
+    down: set[tuple[str, str]] = set()
+    for event in events:
+        node = (event.who, event.target)
+        if event.what == "+sdown":
+            down.add(node)
+        elif event.what == "-sdown":
+            if node not in down:
+                continue
+            down.remove(node)
+        yield event
 
 
 _REDIS = re.compile(r"\S+Z (?P<service>[\w-]+): (?P<what>starting as (?:master|replica)|asking|will not promote)(?P<why>.*)")

@@ -4,14 +4,16 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from spokectl.model import Kind, LogLine
 from spokectl.operations.context import Context, open_context
-from spokectl.operations.event_lines import Event, of_journal, of_line
+from spokectl.operations.event_lines import TO_TYPE, Event, of_journal, of_line, without_unfounded_returns
 from spokectl.operations.logs import moment
 from spokectl.operations.redis.agreement import names_by_address
+from spokectl.settings import for_stack
 
 _KINDS = (Kind.POSTGRES, Kind.REDIS, Kind.SENTINEL)
 _POLL_S = 0.2
@@ -25,7 +27,7 @@ def read(name: str, file: Path | None, *, since: str | None, follow: bool) -> It
     now = datetime.now(UTC)
     after = moment(since, now) if since is not None else None
     context = open_context(name, file)
-    return _past_and_future(context, after, now) if follow else iter(_past(context, after))
+    return without_unfounded_returns(_past_and_future(context, after, now) if follow else _past(context, after))
 
 
 def _past(context: Context, after: datetime | None) -> list[Event]:
@@ -39,7 +41,13 @@ def _of_logs(context: Context, after: datetime | None, *, follow: bool) -> Itera
     chosen = [name for name, service in services.items() if service.kind in _KINDS]
     for line in context.runtime.logs(chosen, since=after, tail=None, follow=follow):
         if event := _event(line, services[line.service].kind, names, after):
-            yield event
+            yield _typed_for(context.stack.name, event)
+
+
+def _typed_for(stack: str, event: Event) -> Event:
+    """The same event; what a guard, who does not know the stack's name, says to type means this stack."""
+    command = event.outcome.removeprefix(TO_TYPE)
+    return event if command == event.outcome else replace(event, outcome=TO_TYPE + for_stack(stack, command))
 
 
 def _event(line: LogLine, kind: Kind, names: dict[str, str], after: datetime | None) -> Event | None:

@@ -71,8 +71,8 @@ def up(request: UpRequest, report: Report) -> Result:
     started = time.monotonic()
     deadline = Deadline(request.timeout_s)
     state = StackState(request.name)
-    with exclusive(state, "up"):
-        with _undone_if_refused(state), Journal(state.events_file).operation("up"):
+    with exclusive(state, "up"), Journal(state.events_file).operation("up"):
+        with _undone_if_refused(state):
             stack, runtime = _prepare(request, state, report)
             left_out = runtime.left_out()
             wanted = [name for name in stack.services if name not in left_out]

@@ -162,9 +162,13 @@ def operate(context: Context, operation: Operation[M], request: MoveRequest, rep
             _await_calm(context, operation, request)
         with (
             closing(operation.choose(context, request, name)) as move,
-            context.journal.operation(name, old=move.old.name, new=move.new.name, reason=name),
+            context.journal.operation(name, old=move.old.name, new=move.new.name, reason=name) as ending,
         ):
-            return Result(operation.act(context, move, request, report))
+            data = operation.act(context, move, request, report)
+            if data.outcome != "moved":
+                # What was found may be that the role has moved before, and the other way round.
+                ending.update(old=data.old, new=data.new, message=f"{data.outcome}: {data.new} has the role")
+            return Result(data)
 
 
 def put_down(context: Context, name: str, deadline: Deadline) -> None:

@@ -62,6 +62,26 @@ def test_journal_guard_and_sentinels_are_one_story_in_the_order_of_time(state: S
     assert output.count("\n") == 1
 
 
+def test_what_a_guard_says_to_type_means_the_stack_that_was_asked_about(state: StackState) -> None:
+    second = StackState("second", state.folder.parent)
+    second.ensure()
+    second.write_record(StackRecord("local", str(STACK_FILE), "2026-01-01T00:00:00+00:00"))
+    refused = "2026-01-31 12:00:01.000 UTC [7] guard: refused: it has other data; type: spokectl postgres reinit n --discard"
+    say(second, "postgres-replica", refused)
+    say(state, "postgres-replica", refused)
+    for words, stack in (([], ""), (["--stack", "second"], " --stack second")):
+        output, errors = events(state, *words).communicate(timeout=120)
+        assert errors == ""
+        [told] = [line for line in output.splitlines() if "refused" in line]
+        assert told.endswith(f"it has other data; type: spokectl postgres reinit n --discard{stack}")
+
+
+def test_a_sentinel_that_has_just_come_to_know_a_node_does_not_say_that_it_is_back(state: StackState) -> None:
+    say(state, "redis-sentinel-1", "7:X 31 Jan 2026 12:00:04.000 # -sdown slave a 127.0.0.1 6379 @ m 127.0.0.1 6380")
+    output, _ = events(state, "--json").communicate(timeout=120)
+    assert [json.loads(line)["what"] for line in output.splitlines()] == ["up", "running as primary", "+switch-master"]
+
+
 def test_a_follower_gets_the_past_and_then_what_comes_from_both_sides_until_ctrl_c(state: StackState) -> None:
     with events(state, "--follow", "--json") as following:
         assert following.stdout is not None

@@ -109,7 +109,7 @@ def test_writes_that_only_an_old_primary_has_are_given_up_by_a_persons_word_and_
     gave_up = [event for event in told if event["what"] == "gave up WAL"]
     assert [(event["target"], event["outcome"]) for event in gave_up] == [("postgres-primary", f"kept in {kept}")]
     assert f"{lost['bytes']} bytes" in gave_up[0]["why"]
-    assert [span in event["target"] for event in told if event["what"] == "reinit postgres"] == [True]
+    assert [span in event["why"] for event in told if event["what"] == "reinit postgres"] == [True]
 
 
 def test_a_failover_says_what_only_the_old_primary_had(make_tool: Callable[..., Tool]) -> None:

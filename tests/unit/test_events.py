@@ -11,7 +11,7 @@ import pytest
 from spokectl.errors import Refused
 from spokectl.journal import Journal
 from spokectl.model import Kind, LogLine
-from spokectl.operations.event_lines import of_journal, of_line
+from spokectl.operations.event_lines import Event, of_journal, of_line, without_unfounded_returns
 from spokectl.output.stack import print_event
 
 BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -45,7 +45,8 @@ def test_an_operation_is_one_event_at_its_start_that_says_how_it_ended() -> None
 def test_an_operation_without_an_end_is_under_way_and_one_without_a_start_is_shown_as_it_is() -> None:
     records = [record("down", "started", 0, volumes=True), record("switchover", "step 3", 1, reason="asked for")]
     events = {event.what: event for event in of_journal([*records, {"no": "event"}])}
-    assert (events["down"].outcome, events["down"].target) == ("under way", "volumes=True")
+    down = events["down"]
+    assert (down.outcome, down.target, down.why) == ("under way", "the stack", "--volumes")
     assert (events["switchover"].outcome, events["switchover"].why) == ("step 3", "asked for")
 
 
@@ -54,6 +55,69 @@ def test_an_operation_that_moves_a_role_says_from_where_to_where() -> None:
     records = [record("switchover postgres", "started", 0, **moved), record("switchover postgres", "done", 1.5)]
     [event] = of_journal(records)
     assert (event.target, event.why, event.outcome) == ("b", "in place of a", "done (1.5 s)")
+
+
+def test_what_was_asked_for_stands_beside_how_it_failed_and_not_in_the_target() -> None:
+    lost = "12 bytes of WAL (timeline 1, 0/30 to 0/3C)"
+    records = [
+        record("reinit postgres", "started", 0, services=["a"], discard=True, lost=lost),
+        record("reinit postgres", "failed", 1, code="timeout", message="the copy is not whole\nits log"),
+        record("reinit postgres", "started", 2, services=["b"], discard=False, lost=None),
+    ]
+    failed, other = of_journal(records)
+    assert (failed.target, failed.why) == ("a", f"--discard, lost: {lost}; the copy is not whole")
+    assert (other.target, other.why) == ("b", "")
+
+
+def test_where_the_role_is_at_the_end_holds_before_where_it_was_meant_to_go() -> None:
+    records = [
+        record("failover redis", "started", 0, old="a", new="b", reason="failover redis"),
+        record("failover redis", "done", 1, old="b", new="a", message="finished: a has the role"),
+    ]
+    [event] = of_journal(records)
+    assert (event.time, event.target, event.why, event.outcome) == (BEGAN, "a", "finished: a has the role", "done (1.0 s)")
+
+
+KILLED = [
+    record("up", "started", 0, pid=8),
+    record("switchover postgres", "started", 1, pid=8, old="a", new="b", reason="changed settings"),
+]
+ENDING = [
+    record("up", "started", 5, pid=9),
+    record("end switchover postgres", "started", 6, pid=9, old="a", new="b"),
+    record("end switchover postgres", "done", 7, pid=9, message="put back: a has the role"),
+]
+
+
+def test_what_a_killed_process_had_begun_is_broken_off_when_another_one_ends_it() -> None:
+    assert {(event.what, event.outcome) for event in of_journal(KILLED)} == {
+        ("up", "under way"),
+        ("switchover postgres", "under way"),
+    }
+    told = [(event.what, event.time, event.outcome) for event in of_journal([*KILLED, *ENDING])]
+    assert told == [
+        ("up", BEGAN, "broken off"),
+        ("switchover postgres", BEGAN + timedelta(seconds=1), "broken off"),
+        ("end switchover postgres", BEGAN + timedelta(seconds=6), "done (1.0 s)"),
+        ("up", BEGAN + timedelta(seconds=5), "under way"),
+    ]
+
+
+def test_a_move_that_was_broken_off_is_known_by_its_name_where_pids_come_again() -> None:
+    same = [{**each, "pid": 1} for each in (KILLED[1], *ENDING)]
+    assert [(event.what, event.outcome) for event in of_journal(same)] == [
+        ("switchover postgres", "broken off"),
+        ("end switchover postgres", "done (1.0 s)"),
+        ("up", "under way"),
+    ]
+
+
+def test_a_follower_is_told_of_what_was_broken_off_when_it_is_known() -> None:
+    told = [event for event in of_journal([*KILLED, *ENDING], running=True) if event.outcome == "broken off"]
+    assert [(event.what, event.time) for event in told] == [
+        ("up", BEGAN + timedelta(seconds=6)),
+        ("switchover postgres", BEGAN + timedelta(seconds=6)),
+    ]
 
 
 def test_a_follower_sees_the_start_and_the_end_each_when_it_is() -> None:
@@ -85,6 +149,11 @@ SENTINEL = "7:X 31 Jan 2026 12:00:00.000 # "
             Kind.POSTGRES,
             f"{GUARD}refused: writes here: 12 bytes; type: spokectl postgres reinit s --discard",
             ("guard of s", "refused", "s", "writes here: 12 bytes", "type: spokectl postgres reinit s --discard"),
+        ),
+        (
+            Kind.POSTGRES,
+            f"{GUARD}held: held down as asked; type: spokectl restart s",
+            ("guard of s", "held", "s", "held down as asked", ""),
         ),
         (
             Kind.POSTGRES,
@@ -150,6 +219,20 @@ def test_a_server_s_own_move_is_an_event(kind: Kind, text: str, seen: tuple[str 
 )
 def test_what_is_no_move_is_left_out(kind: Kind, text: str) -> None:
     assert of_line(LogLine("s", BEGAN, text), kind, NAMES) is None
+
+
+def test_a_sentinel_hears_a_node_again_only_if_it_had_said_that_it_does_not() -> None:
+    def said(event: str, address: str, sentinel: str = "s") -> Event:
+        text = f"{SENTINEL}{event} slave x {address} @ m 127.0.0.1 6379"
+        found = of_line(LogLine(sentinel, BEGAN, text), Kind.SENTINEL, NAMES)
+        assert found is not None
+        return found
+
+    first, second = "127.0.0.1 6379", "127.0.0.1 6380"
+    down, up, switched = said("+sdown", first), said("-sdown", first), said("+slave", second)
+    unfounded = [said("-sdown", second), said("-sdown", first, "another")]
+    told = without_unfounded_returns([up, *unfounded, down, switched, *unfounded, up, up])
+    assert list(told) == [down, switched, up]
 
 
 def test_a_line_from_before_the_first_dated_one_has_no_place_in_time() -> None:

@@ -11,6 +11,7 @@ from spokectl.clients.redis import RedisNode, RedisUnavailable, SentinelView
 from spokectl.errors import ExitCode, Failed, OutcomeUnknown, Refused
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
+from spokectl.operations.event_lines import of_journal
 from spokectl.operations.moves import MoveRequest
 from spokectl.operations.redis import move as moving
 from spokectl.operations.redis import moves
@@ -162,6 +163,9 @@ def test_a_node_that_the_sentinels_have_replaced_is_brought_back_and_nothing_is_
     assert [each.step for each in data.steps] == ["fence", "agree", "follow"]
     assert pair.runtime.started == ["redis-replica"]
     assert not any("FAILOVER" in words for _, words in pair.servers.told)
+    [event] = of_journal(pair.context.journal.read())
+    assert (event.what, event.target, event.why) == ("failover redis", "redis-master", "finished: redis-master has the role")
+    assert event.outcome.startswith("done")
 
 
 def test_what_would_bring_a_replaced_node_back_is_shown_and_not_done(pair: Pair) -> None:
