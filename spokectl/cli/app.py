@@ -15,7 +15,7 @@ import click
 import typer.main
 
 from spokectl import __version__
-from spokectl.cli.command import error_lines, started_command, started_stack, unknown
+from spokectl.cli.command import Interrupted, error_lines, started_command, started_stack, unknown
 from spokectl.errors import ExitCode, Failed, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
@@ -210,12 +210,8 @@ def _usage(error: click.UsageError) -> UsageError:
     return UsageError("usage", message[:1].lower() + message[1:], actions=[help_line])
 
 
-class _Interrupted(SpokectlError):
-    exit_code = ExitCode.INTERRUPTED
-
-
 def _interrupted() -> SpokectlError:
-    return _Interrupted(
+    return Interrupted(
         "interrupted",
         "interrupted; the next command shows how far it came",
         actions=[command_line(started_stack(), "status")],

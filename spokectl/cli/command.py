@@ -17,7 +17,7 @@ import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from spokectl.errors import ExitCode, UsageError
+from spokectl.errors import ExitCode, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import Result, dumps, envelope
 from spokectl.settings import DEFAULT_STACK, stack_name
@@ -55,6 +55,12 @@ class Answer:
     text: Callable[[Any], None] | None = None
     notes: Sequence[str] = field(default=())
     streamed: bool = False
+
+
+class Interrupted(SpokectlError):
+    """Ctrl-C ended the command, and its message says how far it had come."""
+
+    exit_code = ExitCode.INTERRUPTED
 
 
 _call: ContextVar[Call] = ContextVar("call")
