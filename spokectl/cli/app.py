@@ -181,10 +181,9 @@ def _explained(error: BaseException) -> SpokectlError:
             return error
         case click.UsageError():
             return _usage(error)
-        case Interrupted():
-            return _Interrupted("interrupted", error.message, actions=error.actions)
         case click.Abort() | KeyboardInterrupt():
-            return _interrupted()
+            # click raises its own in place of what it was.
+            return _interrupted(error.__cause__ if isinstance(error, click.Abort) else error)
         case OSError():
             return _system(error)
         case _:
@@ -216,7 +215,9 @@ class _Interrupted(SpokectlError):
     exit_code = ExitCode.INTERRUPTED
 
 
-def _interrupted() -> SpokectlError:
+def _interrupted(by: BaseException | None) -> SpokectlError:
+    if isinstance(by, Interrupted):
+        return _Interrupted("interrupted", by.message, actions=by.actions)
     return _Interrupted(
         "interrupted",
         "interrupted; the next command shows how far it came",

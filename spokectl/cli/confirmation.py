@@ -4,25 +4,35 @@ import sys
 
 import click
 
-from spokectl.errors import ConfirmationRequired
+from spokectl.errors import ConfirmationRequired, Interrupted
 from spokectl.printable import printable, quoted
 
 
 def confirm(question: str, name: str, *, type_name: bool, yes: bool) -> None:
     """Returns when the operator agrees; what cannot be undone is agreed to by typing its name.
 
-    ConfirmationRequired without a terminal (`confirmation_required`), or when the answer is another (`not_confirmed`).
+    ConfirmationRequired without a terminal (`confirmation_required`), or when the answer is another (`not_confirmed`);
+    Interrupted by Ctrl-C.
     """
     require_answerer(question, yes=yes)
     if yes:
         return
-    expected, how = (name, "type its name to go on") if type_name else ("y", "y/N")
-    try:
-        answer = click.prompt(f"{printable(question)}? [{how}]", default="", show_default=False, err=True)
-    except click.Abort:
-        answer = ""
+    expected, how = (name, f"type {printable(name)} to go on") if type_name else ("y", "y/N")
+    answer = _answer(f"{printable(question)}? [{how}]: ")
     if answer.strip() != expected and (type_name or answer.strip().lower() not in {"y", "yes"}):
         raise ConfirmationRequired("not_confirmed", f"the answer was {quoted(answer)}: nothing was done")
+
+
+def _answer(question: str) -> str:
+    """The line that is typed, empty at the end of input. click's own prompt does not tell that from Ctrl-C."""
+    try:
+        click.echo(question, nl=False, err=True)
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; nothing was changed") from None
+    if not answer.endswith("\n"):
+        click.echo(err=True)
+    return answer.rstrip("\n")
 
 
 def require_answerer(question: str, *, yes: bool) -> None:

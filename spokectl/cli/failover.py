@@ -2,11 +2,13 @@
 
 from typing import Annotated
 
+import click
 import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
-from spokectl.cli.confirmation import confirm
+from spokectl.cli.confirmation import confirm, require_answerer
 from spokectl.cli.moves import DryRun, To, move
+from spokectl.errors import Refused
 
 app = noun("Another holder of a role in place of one that is lost.")
 
@@ -24,6 +26,7 @@ def postgres(
 
     Two independent signs of death are wanted; a frozen or hanging primary is killed, and seen to be dead, before the
     record names another. A primary that is well is switched over instead. The old node is started and joins as a standby.
+    With --allow-data-loss what would be lost is shown, and the stack's name is asked for; nothing where nothing would be.
 
     \b
     Examples:
@@ -36,9 +39,38 @@ def postgres(
     from spokectl.operations.postgres.tables import FAILOVER_STEPS
 
     if allow_data_loss and not dry_run:
-        stack = current_call().stack
-        confirm(f"Writes that {stack} has acknowledged may be lost for good", stack, type_name=True, yes=yes)
+        allow_data_loss = _loss_is_agreed_to(to, yes=yes)
     return move(moves.open_pair, moves.failover, MoveRequest(to, dry_run, allow_data_loss), FAILOVER_STEPS)
+
+
+def _loss_is_agreed_to(to: str | None, *, yes: bool) -> bool:
+    """Whether writes may be lost: yes when the operator, who is shown what would be lost, says so.
+
+    No, without a question, where nothing would be lost now, or where nothing would be done: should that change before the
+    failover looks itself, it is refused.
+    """
+    from spokectl.operations.moves import MoveRequest
+    from spokectl.operations.postgres import moves
+    from spokectl.output.moves import loss_lines
+    from spokectl.output.stack import progress
+
+    call = current_call()
+    question = f"Go on, although writes that the stack {call.stack} has acknowledged may be lost for good"
+    require_answerer(question, yes=yes)
+    if yes:
+        return True
+    context = moves.open_pair(call.stack, call.file)
+    try:
+        with progress([], silent=call.json or call.quiet) as report:
+            planned = moves.failover(context, MoveRequest(to, dry_run=True, allow_data_loss=True), report)
+    except Refused:
+        return False
+    lost = loss_lines(planned.data)
+    for line in lost:
+        click.echo(line, err=True)
+    if lost:
+        confirm(question, call.stack, type_name=True, yes=yes)
+    return bool(lost)
 
 
 @app.command("redis", cls=Command)

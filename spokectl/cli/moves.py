@@ -1,6 +1,7 @@
 """What `switchover` and `failover` have in common."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,11 +26,14 @@ Operation = Callable[[Context, MoveRequest, Report], Result]
 
 def move(opened: Opener, operation: Operation, request: MoveRequest, steps: Sequence[Step[Any]]) -> Answer:
     """Runs the operation with its steps shown as they are taken; those that are not known before show when they begin."""
-    from spokectl.output.moves import move_notes, print_move
+    from spokectl.output.moves import move_notes, print_move, refusal
     from spokectl.output.stack import progress
 
     call = current_call()
     context = opened(call.stack, call.file)
     with progress([step.id for step in steps], silent=call.json or call.quiet or request.dry_run) as report:
         result = operation(context, request, report)
-    return Answer(result, text=print_move, notes=move_notes(call.stack, result.data))
+    refused = refusal(call.stack, result.data, allow_data_loss=request.allow_data_loss)
+    if refused and call.json:
+        result = replace(result, warnings=(*result.warnings, refused))
+    return Answer(result, text=print_move, notes=["", refused] if refused else move_notes(call.stack, result.data))

@@ -1,8 +1,10 @@
 """How a person reads which node has what, for a choice between them, and how an adoption ended."""
 
+import sys
+
 from spokectl.operations.postgres.adopt import AdoptData
 from spokectl.output.moves import print_steps
-from spokectl.output.streams import table
+from spokectl.output.streams import columns_of, table
 from spokectl.printable import printable
 
 
@@ -21,7 +23,9 @@ def choice_lines(data: AdoptData) -> list[str]:
         for node in data.nodes
     ]
     lines = table(
-        ["NODE", "SERVICE", "GUARD SAYS", "SYSTEM IDENTIFIER", "TIMELINE", "WAL ENDS AT", "AS OF (UTC)"], rows, None
+        ["NODE", "SERVICE", "GUARD SAYS", "SYSTEM IDENTIFIER", "TIMELINE", "WAL ENDS AT", "AS OF (UTC)"],
+        rows,
+        columns_of(sys.stderr),
     )
     return [*lines, *(printable(f"warning: {doubt}") for doubt in data.doubts)]
 

@@ -9,6 +9,8 @@ from spokectl.output.streams import print_table
 from spokectl.printable import printable
 from spokectl.settings import command_line
 
+_DATA_LOSS = "data loss"  # the check of PostgreSQL's failover which `--allow-data-loss` overrules
+
 
 def print_move(data: MoveData) -> None:
     if data.outcome == "planned":
@@ -44,10 +46,33 @@ def _print_plan(data: MoveData) -> None:
     sys.stdout.flush()
 
 
+def refusal(stack: str, data: MoveData, *, allow_data_loss: bool) -> str:
+    """That what --dry-run has planned would be refused, and for which checks; empty when it would not."""
+    bad = [check.name for check in data.checks if not check.ok and not (allow_data_loss and check.name == _DATA_LOSS)]
+    if data.outcome != "planned" or not bad:
+        return ""
+    line = f"It would be refused: {', '.join(bad)}."
+    if _DATA_LOSS not in bad:
+        return line
+    without, accepting = (
+        command_line(stack, words) for words in (f"start {data.old}", f"{data.operation} --allow-data-loss")
+    )
+    return f"{line} Nothing is lost where the old primary can be started (`{without}`); else `{accepting}` is needed."
+
+
+def loss_lines(data: MoveData) -> list[str]:
+    """What a planned failover would lose; none when that is nothing."""
+    found = [check for check in data.checks if check.name == _DATA_LOSS]
+    if data.bytes_at_risk == 0 and all(check.ok for check in found):
+        return []
+    return [f"Would be lost: {printable(check.found)}." for check in found]
+
+
 def move_notes(stack: str, data: MoveData) -> list[str]:
+    """What to type next, after a plan that would not be refused; else how the move ended."""
     if data.outcome == "planned":
         words = data.operation + ("" if data.bytes_at_risk == 0 else " --allow-data-loss")
-        return ["", f"Do it: {command_line(stack, words)}"] if all(check.ok for check in data.checks) else []
+        return ["", f"Do it: {command_line(stack, words)}"]
     first, second = ("master", "replica") if data.operation.endswith("redis") else ("primary", "standby")
     if data.outcome == "finished":
         # Nothing was broken off where there are signs: the Sentinels had been faster.

@@ -13,13 +13,14 @@ from spokectl.operations.health import ServiceStatus
 from spokectl.operations.observe import StatusData
 from spokectl.operations.scale import Scaled
 from spokectl.output.databases import print_outlook, print_postgres, print_redis, print_sentinels
-from spokectl.output.streams import print_table, stderr
+from spokectl.output.streams import columns_of, lone_row, print_table, stderr
 from spokectl.output.terminal import without_echo
 from spokectl.printable import printable, shortened
 from spokectl.result import Report
 from spokectl.settings import command_line
 
 _SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "degraded": "!", "unhealthy": "✗", "down": "✗"}
+_EVENT_COLUMNS = (23, 26, 21, 16)
 
 
 def print_status(data: StatusData, now: datetime | None = None) -> None:
@@ -95,8 +96,9 @@ def print_event(event: Event) -> None:
     """When (UTC), who, what, to what; then why and how it ended."""
     rest = "; ".join(each for each in (event.why, event.outcome) if each)
     moment = event.time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    line = f"{moment}  {event.who:<26}  {event.what:<21}  {event.target:<16}  {rest}"
-    sys.stdout.write(printable(line.rstrip()) + "\n")
+    cells = [printable(each) for each in (moment, event.who, event.what, event.target, rest)]
+    for line in lone_row(cells, _EVENT_COLUMNS, columns_of(sys.stdout)):
+        sys.stdout.write(line + "\n")
 
 
 def access_notes(stack: str, points: Sequence[Endpoint], elapsed_s: float) -> list[str]:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from spokectl.operations.observe import Look, StatusData
@@ -40,20 +42,51 @@ def _redraw(looks: Iterable[Look]) -> None:
 
 
 def frame(look: Look, width: int = _UNBOUNDED, height: int = _UNBOUNDED) -> list[str]:
-    """The lines of one look: the time, the status, and last, whatever has no room above, the outlook and the reasons."""
+    """The lines of one look: the time, the status, and last, whatever has no room above, the outlook and the reasons.
+
+    Where there is no room for all, rows of what is well go first, then the access points; the rest is cut off from below.
+    """
     data, error = look.result.data, look.result.error
-    head = [look.time.strftime("%Y-%m-%d %H:%M:%S UTC")]
     end = error.message.splitlines() if error else []
     if isinstance(data, StatusData):
-        with redirect_stdout(io.StringIO()) as drawn:
-            print_status(replace(data, outlook=[]), look.time)
-        head += ["", *drawn.getvalue().splitlines()]
         end = ["", *(each.sentence for each in data.outlook), *end]
     tail = [part for line in end for part in textwrap.wrap(printable(line), width, break_on_hyphens=False) or [""]]
     room = max(1, height - len(tail))
+    head = [look.time.strftime("%Y-%m-%d %H:%M:%S UTC")]
+    if isinstance(data, StatusData):
+        well = {each.service for each in data.services if each.ok}
+        whole = _without_the_well([*head, "", *_drawn(data, look.time)], well, room)
+        bare = replace(data, endpoints=[])
+        head = whole if len(whole) <= room else _without_the_well([*head, "", *_drawn(bare, look.time)], well, room)
     if len(head) > room:
         head = [*head[: room - 1], "…"]
     return [line[:width] for line in [*head, *tail]]
+
+
+def _drawn(data: StatusData, now: datetime) -> list[str]:
+    with redirect_stdout(io.StringIO()) as drawn:
+        print_status(replace(data, outlook=[]), now)
+    return drawn.getvalue().splitlines()
+
+
+def _without_the_well(lines: list[str], well: set[str], room: int) -> list[str]:
+    """As many of the lines as have room, with how many are missing: the lowest rows of what is well go first."""
+    blocks = [list(block) for blank, block in groupby(lines, key=lambda line: not line) if not blank]
+    missing = 0
+    for block in reversed(blocks):
+        for row in reversed([row for row in block if row.partition(" ")[0] in well]):
+            if len(_joined(blocks)) + bool(missing) <= room:
+                break
+            block.remove(row)
+            missing += 1
+            if len(block) == 1:
+                block.clear()  # a head without rows
+    note = [f"… rows not shown, all of them well: {missing}"] if missing else []
+    return _joined(blocks) + note
+
+
+def _joined(blocks: list[list[str]]) -> list[str]:
+    return [line for block in blocks if block for line in ("", *block)][1:]
 
 
 def changes(looks: Iterable[Look]) -> Iterator[Look]:

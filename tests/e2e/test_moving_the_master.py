@@ -167,6 +167,9 @@ def nothing_lost(tool: Tool) -> Iterator[None]:
 
 def test_killed_at_any_step_the_next_command_ends_it_with_one_master(runtime: str, make_tool: Callable[..., Tool]) -> None:
     tool = make_tool(runtime=runtime)
+    # The Sentinels would be longer about it than the command, however slow the machine is.
+    tool.up()
+    tool.ok("config", "set", "SPOKE_SENTINEL_DOWN_AFTER_MS=60000")
     tool.up()
     planned = COORDINATED if runtime == "local" else BY_HAND
     kills = [("switchover", step.id, ("began", "done")[number % 2]) for number, step in enumerate(planned)]

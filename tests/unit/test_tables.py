@@ -1,7 +1,11 @@
 """Tables stay readable and copyable at any width."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from spokectl.operations.event_lines import Event
+from spokectl.output.stack import print_event
 from spokectl.output.streams import print_table, table
 
 HEADERS = ["SERVICE", "ADDRESS", "REASON"]
@@ -40,6 +44,71 @@ def test_the_last_column_folds_between_words_below_its_own_head() -> None:
         "nginx    http://localhost:8080  it answers 503 because",
         "                                nothing behind it does",
         "spoke-1  -                      -",
+    ]
+
+
+CHECKS: list[list[object]] = [
+    ["✓", "both nodes answer", "they do", ""],
+    ["✗", "room on the disks", "none left for postgres-primary: make some, or kill it", "spokectl kill postgres-primary"],
+]
+
+
+def test_every_long_text_folds_in_its_own_column_and_short_ones_keep_their_width() -> None:
+    assert table(["", "PRECONDITION", "FOUND", "REMEDY"], CHECKS, 72) == [
+        "   PRECONDITION       FOUND                     REMEDY",
+        "✓  both nodes answer  they do                   -",
+        "✗  room on the disks  none left for             spokectl kill",
+        "                      postgres-primary: make    postgres-primary",
+        "                      some, or kill it",
+    ]
+
+
+def test_what_fits_is_laid_out_as_off_a_terminal() -> None:
+    whole = table(["", "PRECONDITION", "FOUND", "REMEDY"], CHECKS, None)
+    width = max(map(len, whole))
+    assert table(["", "PRECONDITION", "FOUND", "REMEDY"], CHECKS, width) == whole
+    assert table(["", "PRECONDITION", "FOUND", "REMEDY"], CHECKS, width - 1) != whole
+
+
+def test_columns_without_room_stand_below_the_others_and_empty_ones_take_no_line() -> None:
+    assert table(HEADERS, ROWS, 45) == [
+        "SERVICE  ADDRESS",
+        "  REASON",
+        "nginx    http://localhost:8080",
+        "  it answers 503 because nothing behind it",
+        "  does",
+        "spoke-1  -",
+    ]
+
+
+def event(**said: str) -> Event:
+    parts = {"source": "journal", "who": "root", "what": "failover postgres", "target": "postgres-primary"}
+    return Event(datetime(2026, 1, 31, 12, 0, tzinfo=UTC), **{**parts, "why": "", "outcome": "", **said})
+
+
+def test_an_event_is_a_line_off_a_terminal_and_folds_between_words_on_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "its guard has said nothing for 5 s, and the replica receives nothing from it"
+    print_event(event(who="somebody with a very long name", why=why, outcome="done"))
+    assert capsys.readouterr().out == (
+        f"2026-01-31 12:00:00.000  somebody with a very long name  failover postgres      postgres-primary  {why}; done\n"
+    )
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    print_event(event())
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-01-31 12:00:00.000  root                        failover postgres",
+        "  postgres-primary",
+    ]
+    monkeypatch.setenv("COLUMNS", "80")
+    print_event(event(why=why, outcome="done"))
+    print_event(event(target=""))
+    assert capsys.readouterr().out.splitlines() == [
+        "2026-01-31 12:00:00.000  root                        failover postgres",
+        "  postgres-primary  its guard has said nothing for 5 s, and the replica receives",
+        "                    nothing from it; done",
+        "2026-01-31 12:00:00.000  root                        failover postgres",
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from spokectl.errors import ExitCode, NotFound, UsageError
 from spokectl.model import Kind
+from spokectl.operations.endpoints import Endpoint
 from spokectl.operations.health import ServiceStatus, judged
 from spokectl.operations.observe import Look, StatusData, watch
 from spokectl.operations.outlook import outlook
@@ -42,8 +43,44 @@ def test_a_frame_fits_the_terminal_and_keeps_its_last_lines_whole(width: int, he
     lines = drawing.frame(look(WELL), width, height)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
-    assert "…" in lines
+    assert any(line.startswith("…") for line in lines)
     assert outlook("spoke", WELL, RECORD)[0].sentence in " ".join(lines)
+
+
+def test_on_a_low_terminal_what_is_well_makes_room_for_what_is_not() -> None:
+    ill = service("otel-collector", Kind.COLLECTOR, "", "unhealthy", "it does not answer")
+    whole = drawing.frame(look([*WELL, down("redis-replica", Kind.REDIS), ill]))
+    for height in range(14, len(whole)):
+        lines = drawing.frame(look([*WELL, down("redis-replica", Kind.REDIS), ill]), 200, height)
+        assert len(lines) <= height
+        rows = [line.partition(" ")[0] for line in lines]
+        assert rows.count("otel-collector") == 1
+        assert rows.count("redis-replica") == 2  # among the services and in Redis's own table
+        note = next(line for line in lines if line.startswith("…"))
+        gone = [line for line in whole if line not in lines and line.partition(" ")[0] in {each.service for each in WELL}]
+        assert note == f"… rows not shown, all of them well: {len(gone)}"
+        assert lines[-3:] == whole[-3:]
+    assert not any(line.startswith("…") for line in drawing.frame(look(WELL), 200, 100))
+
+
+def test_a_table_of_which_no_row_is_left_has_no_head_either() -> None:
+    lines = drawing.frame(look([*WELL, down("otel-collector", Kind.COLLECTOR)]), 200, 12)
+    assert "POSTGRESQL" not in {line.partition(" ")[0] for line in lines}
+    assert "otel-collector" in {line.partition(" ")[0] for line in lines}
+
+
+def test_the_access_points_make_room_for_the_last_rows_that_are_not_well() -> None:
+    door = Endpoint("API", "nginx", "http://localhost:8080", "")
+    ill = [service("nginx", Kind.LOAD_BALANCER), *(down(f"spoke-{number}", Kind.SPOKE) for number in range(9))]
+    seen = look(ill)
+    seen = replace(seen, result=replace(seen.result, data=replace(seen.result.data, endpoints=[door])))
+    lines = drawing.frame(seen)
+    assert "http://localhost:8080" in lines[2]
+    for height, kept in [(len(lines), True), (len(lines) - 2, False)]:
+        less = drawing.frame(seen, 200, height)
+        assert len(less) <= height
+        assert any("http://localhost:8080" in line for line in less) == kept
+        assert any(line.startswith("spoke-8 ") for line in less)
 
 
 def test_the_absence_of_the_whole_stack_is_a_frame() -> None:
