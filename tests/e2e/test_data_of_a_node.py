@@ -1,6 +1,5 @@
 """What the guards leave to a person: a node's data is copied anew, given up, or declared to be the right one."""
 
-import contextlib
 import json
 import subprocess
 import threading
@@ -9,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import Writer, create
+from tests.e2e.clients import create
 from tests.e2e.conftest import Tool, eventually
-from tests.e2e.test_moving_the_primary import NODES, answer_of, go_on, kill_at, present, roles, well, writing
+from tests.e2e.test_moving_the_primary import NODES, answer_of, degrade, kill_at, present, roles, well, writing
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
@@ -39,19 +38,6 @@ def is_marked(tool: Tool, node: str) -> bool:
 
 def remove_record(tool: Tool) -> None:
     in_node(tool, NODES[0], 'rm "$SPOKE_POSTGRES_CLUSTER_DIR/cluster.json"')
-
-
-def degrade(tool: Tool) -> None:
-    """Four acknowledged writes at least are on the primary only, and then it is killed."""
-    writer = Writer(tool.url(), 1)
-    with contextlib.ExitStack() as stack:
-        writer.start()
-        stack.callback(writer.stop)
-        go_on([writer])
-        tool.ok("stop", "postgres-replica")
-        eventually(lambda: not well(tool) and "degraded since" in tool.run("status").stdout.decode(), "it is degraded")
-        go_on([writer])
-    tool.ok("kill", "postgres-primary")
 
 
 def test_a_standby_is_copied_anew_under_writes_and_none_is_refused(runtime: str, make_tool: Callable[..., Tool]) -> None:

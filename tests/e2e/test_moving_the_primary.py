@@ -156,11 +156,10 @@ def test_a_primary_that_only_does_not_answer_is_not_replaced(runtime: str, make_
     eventually(lambda: well(tool), "everything is well again")
 
 
-def test_a_degraded_primary_is_replaced_only_with_leave_to_lose_writes(make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
-    tool.up()
+def degrade(tool: Tool) -> None:
+    """Four acknowledged writes at least are on the primary only, and then it is killed."""
+    writer = Writer(tool.url(), 1)
     with contextlib.ExitStack() as stack:
-        writer = Writer(tool.url(), 1)
         writer.start()
         stack.callback(writer.stop)
         go_on([writer])
@@ -168,6 +167,12 @@ def test_a_degraded_primary_is_replaced_only_with_leave_to_lose_writes(make_tool
         eventually(lambda: not well(tool) and "degraded since" in tool.run("status").stdout.decode(), "it is degraded")
         go_on([writer])
     tool.ok("kill", "postgres-primary")
+
+
+def test_a_degraded_primary_is_replaced_only_with_leave_to_lose_writes(make_tool: Callable[..., Tool]) -> None:
+    tool = make_tool()
+    tool.up()
+    degrade(tool)
     tool.run("start", "postgres-replica", "--timeout", "5s")
     eventually(lambda: tool.roles()["postgres-replica"] == "standby", "the standby answers")
     done = tool.run("failover", "postgres", "--json")

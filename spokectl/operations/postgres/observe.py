@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spokectl.facts import Follower, PostgresFacts, Sessions
 from spokectl.model import Kind
-from spokectl.operations.context import broken_off, running_context
+from spokectl.operations.context import Context, broken_off, running_context
 from spokectl.operations.health import ServiceStatus, judged, observe, postgres_sessions
 from spokectl.operations.outlook import Outlook, lsn_distance, outlook
 from spokectl.operations.postgres.guard import ClusterRecord, newest
@@ -75,21 +75,21 @@ class Connections:
 
 def status(name: str, file: Path | None) -> Result:
     """Every node with its role, positions and followers, the cluster record, and what a loss of the primary would mean."""
-    nodes = _observe(name, file, guards=True)
+    context = running_context(name, file)
+    nodes = _observe(context, guards=True)
     record = newest(node.record for node in nodes)
-    warnings = broken_off(running_context(name, file))
-    return judged(name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes, warnings)
+    return judged(name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes, broken_off(context))
 
 
 def lag(name: str, file: Path | None) -> Result:
     """How far each standby is behind."""
-    nodes = _observe(name, file)
+    nodes = _observe(running_context(name, file))
     return judged(name, lags(nodes), nodes)
 
 
 def slots(name: str, file: Path | None) -> Result:
     """Every replication slot, with the WAL that is kept for it."""
-    nodes = _observe(name, file)
+    nodes = _observe(running_context(name, file))
     return judged(name, [row for node in nodes for row in slot_rows(node)], nodes)
 
 
@@ -179,6 +179,5 @@ def _connections_of(node: ServiceStatus, sessions: list[Sessions]) -> Connection
     return Connections(node.service, node.role, used, allowed, reserved, sessions, node.reason)
 
 
-def _observe(name: str, file: Path | None, *, guards: bool = False) -> list[ServiceStatus]:
-    context = running_context(name, file)
+def _observe(context: Context, *, guards: bool = False) -> list[ServiceStatus]:
     return observe(context, [each.name for each in context.stack.of_kind(Kind.POSTGRES)], guards=guards)
