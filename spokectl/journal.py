@@ -29,7 +29,7 @@ class Journal:
             "actor": _actor(),
             "pid": os.getpid(),
         } | facts
-        _append(self._path, event)
+        append_line(self._path, event)
 
     @contextmanager
     def operation(self, name: str, **facts: object) -> Iterator[dict[str, object]]:
@@ -55,7 +55,7 @@ class Journal:
 
     def read(self) -> list[dict[str, Any]]:
         """All events; a line cut short by a crash is left out."""
-        return _read(self._path)
+        return read_lines(self._path)
 
     def follow(self, pause: Callable[[], None]) -> Iterator[dict[str, Any]]:
         """All events, then each that is appended, until the caller stops; `pause` comes before each further look."""
@@ -92,7 +92,7 @@ class Underway:
         """None when none is. Refused (`journal_damaged`) for a file that no crash leaves behind: it cannot be guessed what
         has been done.
         """
-        lines = _read(self._path)
+        lines = read_lines(self._path)
         if not lines:
             return None  # not even its first line is whole: nothing had been done
         try:
@@ -112,7 +112,7 @@ class Underway:
 
     def begin(self, operation: str, facts: Mapping[str, object]) -> None:
         self._path.unlink(missing_ok=True)
-        _append(self._path, {"time": _now(), "operation": operation, "facts": dict(facts)})
+        append_line(self._path, {"time": _now(), "operation": operation, "facts": dict(facts)})
         # The file itself must outlive a power cut too, not only what is in it.
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
@@ -122,7 +122,7 @@ class Underway:
 
     def note(self, step: str, phase: str) -> None:
         """`phase` is began, done, failed or undone."""
-        _append(self._path, {"time": _now(), "step": step, "phase": phase})
+        append_line(self._path, {"time": _now(), "step": step, "phase": phase})
 
     def end(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _append(path: Path, line: Mapping[str, object]) -> None:
+def append_line(path: Path, line: Mapping[str, object]) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         # A crash or a full disk may have cut the line before short: this one shall not be lost with it.
@@ -142,7 +142,7 @@ def _append(path: Path, line: Mapping[str, object]) -> None:
         os.fsync(descriptor)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         return list(_parsed(path.read_bytes().splitlines()))
     except FileNotFoundError:

@@ -139,6 +139,20 @@ class StackState:
         return self.folder / "underway.jsonl"
 
     @property
+    def drills(self) -> Path:
+        """What drills have left behind, a folder for each run."""
+        return self.folder / "drills"
+
+    @property
+    def faults_file(self) -> Path:
+        """What a drill has broken and not healed yet."""
+        return self.folder / "faults.jsonl"
+
+    @property
+    def drill_lock_file(self) -> Path:
+        return self.folder / "drill.lock"
+
+    @property
     def volumes(self) -> Path:
         """The local runtime's named volumes, a folder each."""
         return self.folder / "volumes"

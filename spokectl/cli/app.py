@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "redis": Entry("redis", SERVICES, "Redis's nodes and Sentinels: status, info, sentinels, reset-sentinels"),
     "switchover": Entry("switchover", ROLES, "Planned move of a role: postgres, redis"),
     "failover": Entry("failover", ROLES, "Replace the lost holder of a role: postgres, redis"),
+    "drill": Entry("drill", ROLES, "Break the stack on purpose, and measure what it promises"),
     "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
     "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
 }

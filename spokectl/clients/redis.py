@@ -20,6 +20,9 @@ if _hidden:
 from spokectl.clients.redis_answers import fields, redis_facts, sentinel_facts, version  # noqa: E402
 from spokectl.facts import RedisFacts, SentinelFacts  # noqa: E402
 
+NO_RETRY = Retry(NoBackoff(), 0)
+"""The library's own retries pause for a second and more."""
+
 
 class RedisUnavailable(Exception):
     """The server did not answer, or answered with an error; the text says why in one line."""
@@ -101,7 +104,7 @@ def _client(host: str, port: int, password: str | None, timeout_s: float) -> red
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         protocol=2,
-        retry=Retry(NoBackoff(), 0),
+        retry=NO_RETRY,
     )
     # Raw answers: the library's own parsers rename roles and fields.
     client.response_callbacks.clear()

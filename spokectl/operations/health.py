@@ -232,13 +232,20 @@ def _ask_postgres(service: Service, timeout_s: float) -> "PostgresNode":
 
 def operator_credentials(service: Service) -> "Credentials":
     """With what this tool, and not an application, logs in."""
+    return _credentials(service, "SPOKE_POSTGRES_OPERATOR")
+
+
+def application_credentials(service: Service) -> "Credentials":
+    """With what an application, such as a Spoke, logs in."""
+    return _credentials(service, "SPOKE_POSTGRES")
+
+
+def _credentials(service: Service, prefix: str) -> "Credentials":
     from spokectl.clients.postgres import Credentials
 
     environment = service.environment
     return Credentials(
-        environment["SPOKE_POSTGRES_OPERATOR_USER"],
-        environment["SPOKE_POSTGRES_OPERATOR_PASSWORD"],
-        environment["SPOKE_POSTGRES_DATABASE"],
+        environment[f"{prefix}_USER"], environment[f"{prefix}_PASSWORD"], environment["SPOKE_POSTGRES_DATABASE"]
     )
 
 

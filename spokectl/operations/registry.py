@@ -44,12 +44,22 @@ def registry_url(target: Target) -> str:
     """The address of the registry. UsageError (`bad_url`) when it cannot be one."""
     if target.url is not None:
         return _checked_url(target.url)
+    return address_of(_stack(target.stack, target.file))
+
+
+def address_of(stack: "Stack") -> str:
+    """The address of the stack's registry. Refused (`no_load_balancer`) when the stack file has none."""
     from spokectl.operations.context import load_balancer
 
-    service = load_balancer(_stack(target.stack, target.file))
-    host, port = service.address(service.health.port)
-    host = _ANY_ADDRESS.get(host, host)
+    service = load_balancer(stack)
+    host, port = reached(service.address(service.health.port))
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reached(address: tuple[str, int]) -> tuple[str, int]:
+    """Where a published address is reached from this machine: one of all interfaces at the loopback."""
+    host, port = address
+    return _ANY_ADDRESS.get(host, host), port
 
 
 def max_body_bytes(target: Target) -> int:

@@ -1,0 +1,95 @@
+"""What drills do to a stack, each with how it is undone: killed, stopped, frozen, cut off services.
+
+A fault that one runtime alone can do is asked for by its capability (`Drill.needs`).
+"""
+
+from collections.abc import Sequence
+
+from spokectl.drills.faults import Fault, Undo, undo_act
+from spokectl.model import DOWN, RunState
+from spokectl.operations.context import Context
+from spokectl.operations.readiness import wait_until_ready
+from spokectl.runtime.base import CutsNetwork
+from spokectl.wait import Deadline, wait_until
+
+
+def killed(*services: str) -> Fault:
+    """All processes end at once with SIGKILL; they stay down."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        context.runtime.kill(services, deadline)
+        _reached(context, services, DOWN, deadline)
+
+    return Fault(f"{_named(services)} killed", Undo("start", services), inject)
+
+
+def stopped(*services: str) -> Fault:
+    """Stopped in good order, each within its grace period; they stay down."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        context.runtime.stop(services, deadline)
+        _reached(context, services, DOWN, deadline)
+
+    return Fault(f"{_named(services)} stopped", Undo("start", services), inject)
+
+
+def frozen(*services: str) -> Fault:
+    """Processes stand still, and connections stay open and unanswered."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        context.runtime.pause(services)
+        _reached(context, services, {RunState.PAUSED}, deadline)
+
+    return Fault(f"{_named(services)} frozen", Undo("unpause", services), inject)
+
+
+def cut_off(*services: str) -> Fault:
+    """Nobody reaches them, and they reach nobody; their processes go on. For runtimes that cut networks."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        _cutter(context).cut_network(services)
+
+    return Fault(f"{_named(services)} cut off from the network", Undo("restore_network", services), inject)
+
+
+@undo_act("start")
+def _start(context: Context, undo: Undo, deadline: Deadline) -> None:
+    context.runtime.start(undo.services, deadline)
+    wait_until_ready(context, list(undo.services), deadline, _unheard)
+
+
+@undo_act("unpause")
+def _unpause(context: Context, undo: Undo, _: Deadline) -> None:
+    seen = context.runtime.inspect()
+    # An operation may have killed what stood still, and started it anew.
+    context.runtime.unpause([name for name in undo.services if seen[name].state is RunState.PAUSED])
+
+
+@undo_act("restore_network")
+def _restore_network(context: Context, undo: Undo, _: Deadline) -> None:
+    _cutter(context).restore_network(undo.services)
+
+
+def _cutter(context: Context) -> CutsNetwork:
+    if not isinstance(context.runtime, CutsNetwork):
+        raise TypeError(f"the runtime {context.runtime.name} cuts no network: the drill must say that it needs it")
+    return context.runtime
+
+
+def _reached(
+    context: Context, services: Sequence[str], states: frozenset[RunState] | set[RunState], deadline: Deadline
+) -> None:
+    def blocker() -> str | None:
+        seen = context.runtime.inspect()
+        late = [f"{name} is {seen[name].state}" for name in services if seen[name].state not in states]
+        return ", ".join(late) or None
+
+    wait_until(blocker, deadline, what="the fault has happened")
+
+
+def _named(services: Sequence[str]) -> str:
+    return ", ".join(services)
+
+
+def _unheard(subject: str, state: str, detail: str = "") -> None:
+    """Nobody listens while a fault is undone: what came of it is looked at afterwards."""

@@ -1,0 +1,68 @@
+"""Healing what a drill has left broken: whoever comes next does it, unless the drill is still under way."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# Registers the ways to undo.
+from spokectl.drills import breaks  # noqa: F401
+from spokectl.drills.faults import FaultJournal, Left, heal_one
+from spokectl.errors import Incomplete, Refused, SpokectlError
+from spokectl.operations.context import Context
+from spokectl.settings import StackState, command_line
+
+
+@contextmanager
+def drill_lock(state: StackState) -> Iterator[None]:
+    """One drill at a time on a stack; what it runs takes the stack's own lock. Refused (`locked`)."""
+    from filelock import FileLock, Timeout
+
+    state.ensure()
+    lock = FileLock(state.drill_lock_file, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Refused(
+            "locked",
+            f"a drill is under way on the stack {state.name}",
+            retryable=True,
+            actions=["wait for it to end, then repeat the command"],
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_under_way(state: StackState) -> bool:
+    """Whether a drill runs on the stack at this moment."""
+    try:
+        with drill_lock(state):
+            return False
+    except Refused:
+        return True
+
+
+def heal_all(context: Context, told: Callable[[str], None]) -> list[Left]:
+    """Undoes everything that a drill has left broken, the last fault first, and names it.
+
+    One that cannot be healed keeps none of the others from it. Incomplete (`not_healed`) names those that stay; they are
+    still in the journal.
+    """
+    journal = FaultJournal(context.state.faults_file)
+    healed, failed = [], []
+    for left in journal.left():
+        try:
+            told(f"healing: {left.sentence}")
+            heal_one(context, journal, left)
+            healed.append(left)
+        except KeyError:
+            failed.append(f"{left.sentence}: this version does not know how to undo {left.undo.act!r}")
+        except (SpokectlError, OSError) as error:
+            failed.append(f"{left.sentence}: {error}")
+    if failed:
+        raise Incomplete(
+            "not_healed",
+            f"not everything that a drill has broken could be healed: {'; '.join(failed)}",
+            actions=[command_line(context.stack.name, words) for words in ("drill heal", "status")],
+        )
+    return healed

@@ -1,0 +1,170 @@
+"""What a drill acts on: a stack under load, with everything that happens written into one timeline."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from spokectl.drills.evidence import Check, Mark, Moment
+from spokectl.drills.faults import Fault, FaultJournal, Left, heal_one
+from spokectl.drills.history import Clock
+from spokectl.drills.workload import Workload
+from spokectl.errors import OutcomeUnknown, SpokectlError
+from spokectl.model import Kind
+from spokectl.operations.context import Context
+from spokectl.operations.health import ServiceStatus, observe, probe
+from spokectl.result import Report, Result
+from spokectl.wait import Deadline, wait_until
+
+FAULT_TIMEOUT_S = 60.0
+_WELL_WITHIN_S = 180.0
+_HOLDER_WITHIN_S = 60.0
+# Which step of an operation is which moment of the timeline.
+_MOMENTS = {"promote": Mark.PROMOTED, "rejoin": Mark.REJOINED, "fence": Mark.DETECTED}
+Told = Callable[[Moment], None]
+
+
+class Notebook:
+    """The timeline of one trial; whoever watches is told of each moment."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+        self._clock = Clock()
+        self._lock = threading.Lock()
+        self.moments: list[Moment] = []
+        self.checks: list[Check] = []
+
+    def mark(self, mark: Mark, sentence: str, subject: str = "") -> Moment:
+        moment = Moment(self._clock.now_s(), mark, sentence, subject)
+        with self._lock:
+            self.moments.append(moment)
+        self._told(moment)
+        return moment
+
+    def check(self, name: str, found: str, *, ok: bool) -> None:
+        self.checks.append(Check(name, ok, found))
+
+    def first(self, *marks: Mark) -> float | None:
+        """When the first moment of these kinds was."""
+        with self._lock:
+            return next((each.at_s for each in self.moments if each.mark in marks), None)
+
+
+class Stage:
+    """The hands of a drill's script. What it breaks is healed at the end, whatever happens."""
+
+    def __init__(self, context: Context, load: Workload, notebook: Notebook, seed: int) -> None:
+        self.context, self.load, self.notebook, self.seed = context, load, notebook, seed
+        self._faults = FaultJournal(context.state.faults_file)
+
+    # What is.
+
+    def holder(self, role: str) -> str:
+        """The service that says it has the role (`primary`, `master`). OutcomeUnknown (`timeout`) when none does."""
+        kind = Kind.POSTGRES if role == "primary" else Kind.REDIS
+        found: list[str] = []
+
+        def blocker() -> str | None:
+            nodes = self.context.stack.of_kind(kind)
+            found[:] = [each.name for each in nodes if probe(each).role == role]
+            return None if len(found) == 1 else f"{' and '.join(found) or 'nobody'} says {role}"
+
+        wait_until(blocker, Deadline(_HOLDER_WITHIN_S), what=f"one {role}")
+        return found[0]
+
+    def other(self, name: str) -> str:
+        """The other node of a pair."""
+        kind = self.context.stack.services[name].kind
+        return next(each.name for each in self.context.stack.of_kind(kind) if each.name != name)
+
+    def names(self, kind: Kind) -> list[str]:
+        """The services of a kind that this runtime runs."""
+        left_out = self.context.runtime.left_out()
+        return [each.name for each in self.context.stack.of_kind(kind) if each.name not in left_out]
+
+    # What is done.
+
+    def phase(self, sentence: str) -> None:
+        """Says what comes now."""
+        self.notebook.mark(Mark.PHASE, sentence)
+
+    def note(self, sentence: str, subject: str = "") -> None:
+        self.notebook.mark(Mark.NOTE, sentence, subject)
+
+    @contextmanager
+    def broken(self, fault: Fault) -> Iterator[None]:
+        """Breaks, and heals at the end."""
+        left = self.inject(fault)
+        try:
+            yield
+        finally:
+            self.heal(left)
+
+    def inject(self, fault: Fault) -> Left:
+        """Breaks; what is not healed by `heal` is healed when the script has ended."""
+        number = self._faults.began(fault)
+        self.notebook.mark(Mark.FAULT, fault.sentence, fault.subject)
+        fault.inject(self.context, Deadline(FAULT_TIMEOUT_S))
+        return Left(number, fault.sentence, fault.undo)
+
+    def heal(self, left: Left) -> None:
+        heal_one(self.context, self._faults, left)
+        self.notebook.mark(Mark.HEALED, f"healed: {left.sentence}", ", ".join(left.undo.services))
+
+    def operate(self, words: str, act: Callable[[Report], Result]) -> Result:
+        """Does what the command `spokectl WORDS` does, with its steps on the timeline; its errors are the caller's."""
+        self.notebook.mark(Mark.COMMAND, f"spokectl {words}")
+        try:
+            result = act(self._report)
+        except SpokectlError as error:
+            self.note(f"{words}: {error.code}: {error.message}")
+            raise
+        self.note(f"{words}: done")
+        return result
+
+    def _report(self, subject: str, state: str, detail: str = "") -> None:
+        if state == "doing" and subject == "fence":
+            self.notebook.mark(Mark.DETECTED, detail)
+        elif state == "done" and subject in _MOMENTS and subject != "fence":
+            self.notebook.mark(_MOMENTS[subject], f"{subject}: {detail}")
+
+    def refused(self, words: str, act: Callable[[Report], Result], *codes: str) -> SpokectlError | None:
+        """Does it, and holds the drill to its being refused with one of the error codes; gives the error."""
+        try:
+            self.operate(words, act)
+        except SpokectlError as error:
+            self.expect(f"{words} is refused", error.code in codes, f"{error.code}: {error.message}")
+            return error
+        self.expect(f"{words} is refused", ok=False, found="it was done")
+        return None
+
+    # What must be.
+
+    def expect(self, name: str, ok: bool, found: str) -> None:
+        """Holds the drill to something that is no figure; `found` says how it was."""
+        self.notebook.check(name, found, ok=ok)
+
+    def go_on(self, within_s: float = 120.0) -> None:
+        """Waits until every client has had some more writes acknowledged."""
+        self.load.go_on(within_s=within_s)
+
+    def until(self, what: str, blocker: Callable[[], str | None], within_s: float = 120.0) -> bool:
+        """Waits; in vain, the drill has missed its objective, and goes on. `blocker` gives the reason why not yet."""
+        try:
+            wait_until(blocker, Deadline(within_s), what=what)
+        except OutcomeUnknown as late:
+            self.expect(what, ok=False, found=late.message)
+            return False
+        self.expect(what, ok=True, found="it is so")
+        return True
+
+    def statuses(self) -> list[ServiceStatus]:
+        return observe(self.context, self.context.stack.services)
+
+    def until_well(self, within_s: float = _WELL_WITHIN_S) -> bool:
+        """Waits until every service is well and nobody contradicts the others."""
+
+        def blocker() -> str | None:
+            bad = [f"{each.service}: {each.reason or each.health}" for each in self.statuses() if not each.ok]
+            return "; ".join(bad) or None
+
+        return self.until("all is well again", blocker, within_s)

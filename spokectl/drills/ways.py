@@ -1,0 +1,95 @@
+"""How clients reach a stack: its load balancer, its primary, its master. Each way with what it keeps at the end."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
+
+from spokectl.clients.writers import RedisWriter, RegistryWriter, SqlWriter, pushed, remove_module
+from spokectl.drills.checker import Kept
+from spokectl.drills.figures import API, POSTGRES, REDIS
+from spokectl.drills.history import Request, Write
+from spokectl.drills.workload import Client, Saw, clients_of
+from spokectl.model import Kind
+from spokectl.operations.context import Context
+from spokectl.operations.health import application_credentials
+from spokectl.operations.registry import address_of, reached
+
+API_CLIENTS = 4
+DIRECT_CLIENTS = 1
+T = TypeVar("T")
+
+
+class Ways:
+    """The ways into one stack for one trial, which writes under the name `name`."""
+
+    def __init__(self, context: Context, name: str, *, direct: bool) -> None:
+        self._stack, self._name, self._direct = context.stack, name, direct
+        self.url = address_of(context.stack)
+
+    def clients(self, saw: Saw) -> list[Client]:
+        """All clients, not started."""
+        clients = clients_of(self._name, API, API_CLIENTS, saw, lambda _: RegistryWriter(self.url))
+        if self._direct:
+            clients += clients_of(f"{self._name}-sql", POSTGRES, DIRECT_CLIENTS, saw, lambda _: self._sql())
+            clients += clients_of(f"{self._name}-key", REDIS, DIRECT_CLIENTS, saw, lambda _: self._redis())
+        return clients
+
+    @contextmanager
+    def prepared(self, *, keep: bool) -> Iterator[None]:
+        """With a module for each client of the registry and a table for the others; removed at the end unless `keep`."""
+        modules = [f"{self._name}-{number}" for number in range(1, API_CLIENTS + 1)]
+        registry = RegistryWriter(self.url)
+        try:
+            for module in modules:
+                registry.prepare(module)
+            if self._direct:
+                self._on_table(lambda sql: sql.prepare())
+            yield
+        finally:
+            registry.close()
+            if not keep:
+                self._remove(modules)
+
+    def kept(self, requests: list[Request]) -> dict[str, list[Kept]]:
+        """What each way has now of what was written."""
+        modules = {each.key.rpartition(".")[0] for each in requests if each.layer == API}
+        found = {API: [Kept(key, whole) for module in sorted(modules) for key, whole in pushed(self.url, module)]}
+        if self._direct:
+            keys = [each.key for each in requests if each.layer == REDIS and isinstance(each, Write)]
+            found[POSTGRES] = list(map(Kept, self._on_table(lambda sql: sql.kept())))
+            found[REDIS] = list(map(Kept, self._in_redis(keys)))
+        return found
+
+    def _remove(self, modules: list[str]) -> None:
+        for module in modules:
+            remove_module(self.url, module)
+        if self._direct:
+            self._on_table(lambda sql: sql.remove())
+
+    def _on_table(self, act: Callable[[SqlWriter], T]) -> T:
+        with closing(self._sql()) as sql:
+            return act(sql)
+
+    def _in_redis(self, keys: list[str]) -> list[str]:
+        with closing(self._redis()) as master:
+            return master.kept(keys)
+
+    def _sql(self) -> SqlWriter:
+        nodes = self._stack.of_kind(Kind.POSTGRES)
+        return SqlWriter([reached(node.address(node.health.port)) for node in nodes], application_credentials(nodes[0]))
+
+    def _redis(self) -> RedisWriter:
+        sentinels = self._stack.of_kind(Kind.SENTINEL)
+        environment = sentinels[0].environment
+        # In containers Sentinels name a node by its service and its own port.
+        published = {
+            (node.name, port.target): reached((port.host, port.published))
+            for node in self._stack.of_kind(Kind.REDIS)
+            for port in node.ports
+        }
+        return RedisWriter(
+            [reached(sentinel.address(sentinel.health.port)) for sentinel in sentinels],
+            environment["SPOKE_REDIS_MASTER_NAME"],
+            environment["SPOKE_REDIS_PASSWORD"],
+            published,
+        )
