@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import click
 import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
@@ -50,3 +51,17 @@ def run(
     with watched(silent=call.json or call.quiet) as watcher:
         result = choosing.judged(carry_out(request, watcher))
     return Answer(result, text=print_run)
+
+
+@app.command("heal", cls=Command)
+def heal() -> Answer:
+    """Undo whatever a drill has left broken, as the next command of any kind would.
+
+    \b
+    Example: spokectl drill heal
+    """
+    from spokectl.drills.healing import heal_left_behind
+
+    call = current_call()
+    result = heal_left_behind(call.stack, call.file, lambda sentence: None if call.quiet else click.echo(sentence, err=True))
+    return Answer(result, notes=[] if result.data else ["nothing was broken"])

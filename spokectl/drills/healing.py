@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # Registers the ways to undo.
 from spokectl.drills import breaks  # noqa: F401
 from spokectl.drills.faults import FaultJournal, Left, heal_one
 from spokectl.errors import Incomplete, Refused, SpokectlError
-from spokectl.operations.context import Context
+from spokectl.operations.context import Context, open_context
+from spokectl.result import Result
 from spokectl.settings import StackState, command_line
 
 
@@ -66,3 +68,13 @@ def heal_all(context: Context, told: Callable[[str], None]) -> list[Left]:
             actions=[command_line(context.stack.name, words) for words in ("drill heal", "status")],
         )
     return healed
+
+
+def heal_left_behind(name: str, file: Path | None, told: Callable[[str], None]) -> Result:
+    """Heals what a drill that has died left broken on the stack, and names it; nothing where none has.
+
+    Refused (`locked`) while the drill is alive: it heals itself. Incomplete (`not_healed`) as `heal_all`.
+    """
+    context = open_context(name, file)
+    with drill_lock(context.state):
+        return Result([{"fault": left.sentence, "services": list(left.undo.services)} for left in heal_all(context, told)])

@@ -150,7 +150,7 @@ class Workload:
 
 @contextmanager
 def under_load(clients: Sequence[Client], saw: Saw, *, at_the_end: bool = True) -> Iterator[Workload]:
-    """Runs the clients for as long as it lasts; writes go through when it begins, and `at_the_end` again before it ends well."""
+    """Runs the clients for as long as it lasts; writes go through at the beginning, and `at_the_end` if it ends well."""
     load = Workload(clients, saw)
     try:
         for client in clients:

@@ -26,7 +26,7 @@ class _Lines(Watcher):
     def __init__(self) -> None:
         self._began = time.monotonic()
 
-    def begins(self, drill: Drill, number: int, snapshot: Callable[[], Snapshot]) -> None:
+    def begins(self, drill: Drill, number: int, snapshot: Callable[[], Snapshot]) -> None:  # noqa: ARG002 - a watcher's signature
         self._say(f"{drill.name}: {drill.breaks}")
 
     def moment(self, moment: Moment) -> None:
