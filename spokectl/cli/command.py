@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from spokectl.errors import ExitCode, UsageError
 from spokectl.printable import printable
 from spokectl.result import Result, dumps, envelope
-from spokectl.settings import DEFAULT_STACK, stack_name
+from spokectl.settings import DEFAULT_STACK, StackState, stack_name
 from spokectl.units import seconds_of
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -123,8 +123,18 @@ class Command(TyperCommand):
             verbose=ctx.params.pop("verbose"),
         )
         _call.set(call)
+        _heal_first(call)
         answer = super().invoke(ctx)
         return write(call, answer) if isinstance(answer, Answer) else ExitCode.OK
+
+
+def _heal_first(call: Call) -> None:
+    """Heals what a drill that has died left broken; not before `down`, which ends it all, and what heals by itself."""
+    if call.command in {"down", "drill heal", "drill run"} or not StackState(call.stack).faults_file.exists():
+        return
+    from spokectl.drills.healing import heal_first
+
+    heal_first(call.stack, call.file, lambda sentence: None if call.quiet else click.echo(sentence, err=True))
 
 
 def unknown(word: str, known: Sequence[str]) -> UsageError:

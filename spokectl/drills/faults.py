@@ -70,10 +70,10 @@ class FaultJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def began(self, fault: Fault) -> int:
+    def began(self, sentence: str, undo: Undo) -> int:
         """On disk when it returns; the number is for `healed`."""
         number = max((int(line["number"]) for line in read_lines(self._path)), default=0) + 1
-        append_line(self._path, {"number": number, "sentence": fault.sentence, "undo": asdict(fault.undo)})
+        append_line(self._path, {"number": number, "sentence": sentence, "undo": asdict(undo)})
         return number
 
     def healed(self, number: int) -> None:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # Registers the ways to undo.
-from spokectl.drills import breaks  # noqa: F401
+from spokectl.drills import breaks, ways  # noqa: F401
 from spokectl.drills.faults import FaultJournal, Left, heal_one
-from spokectl.errors import Incomplete, Refused, SpokectlError
-from spokectl.operations.context import Context, open_context
+from spokectl.errors import Incomplete, NotFound, Refused, SpokectlError
+from spokectl.operations.context import Context, running_context
 from spokectl.result import Result
 from spokectl.settings import StackState, command_line
 
@@ -44,8 +44,8 @@ def is_under_way(state: StackState) -> bool:
         return True
 
 
-def heal_all(context: Context, told: Callable[[str], None]) -> list[Left]:
-    """Undoes everything that a drill has left broken, the last fault first, and names it.
+def heal_all(context: Context, told: Callable[[str], None], *, beyond: int = 0) -> list[Left]:
+    """Undoes everything that a drill has left broken, the last fault first, and names it. `beyond`: only later faults.
 
     One that cannot be healed keeps none of the others from it. Incomplete (`not_healed`) names those that stay; they are
     still in the journal.
@@ -53,6 +53,8 @@ def heal_all(context: Context, told: Callable[[str], None]) -> list[Left]:
     journal = FaultJournal(context.state.faults_file)
     healed, failed = [], []
     for left in journal.left():
+        if left.number <= beyond:
+            continue
         try:
             told(f"healing: {left.sentence}")
             heal_one(context, journal, left)
@@ -70,11 +72,26 @@ def heal_all(context: Context, told: Callable[[str], None]) -> list[Left]:
     return healed
 
 
+def heal_first(name: str, file: Path | None, told: Callable[[str], None]) -> None:
+    """Heals before another command begins, where a drill has died. What cannot be healed is told, and stops nobody.
+
+    Where nothing runs there is nothing to heal yet: `up` comes first.
+    """
+    if is_under_way(StackState(name)):
+        return
+    try:
+        heal_left_behind(name, file, told)
+    except NotFound:
+        return
+    except SpokectlError as error:
+        told(error.message)
+
+
 def heal_left_behind(name: str, file: Path | None, told: Callable[[str], None]) -> Result:
     """Heals what a drill that has died left broken on the stack, and names it; nothing where none has.
 
     Refused (`locked`) while the drill is alive: it heals itself. Incomplete (`not_healed`) as `heal_all`.
     """
-    context = open_context(name, file)
+    context = running_context(name, file)
     with drill_lock(context.state):
         return Result([{"fault": left.sentence, "services": list(left.undo.services)} for left in heal_all(context, told)])

@@ -2,14 +2,15 @@
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spokectl import __version__
 from spokectl.drills.drill import Drill, lacking
 from spokectl.drills.evidence import Mark, Moment, Run, Trial, Verdict
+from spokectl.drills.faults import FaultJournal
 from spokectl.drills.figures import Seen, seen
 from spokectl.drills.healing import drill_lock, heal_all
 from spokectl.drills.history import Ledger
@@ -123,14 +124,14 @@ class _Rehearsal:
         ways = Ways(self._context, name, direct=drill.direct)
         why = ""
         figures: Seen | None = None
-        with ExitStack() as stack:
-            saw = Saw(stack.enter_context(Ledger(ledger)))
+        with Ledger(ledger) as kept_on_disk:
+            saw = Saw(kept_on_disk)
             self._watcher.begins(drill, number, lambda: saw.snapshot)
             try:
-                stack.enter_context(ways.prepared(keep=self._request.keep))
-                with under_load(ways.clients(saw), saw) as load:
-                    self._break(drill, Stage(self._context, load, notebook, self._seed + number), notebook)
-                figures = seen(saw.requests, ways.kept(saw.requests), _since_s(notebook, began_s))
+                with self._written(ways) as written:
+                    with under_load(ways.clients(saw), saw) as load:
+                        self._break(drill, Stage(self._context, load, notebook, self._seed + number), notebook, written)
+                    figures = seen(saw.requests, ways.kept(saw.requests), _since_s(notebook, began_s))
             except SpokectlError as error:
                 why = f"{error.code}: {error.message}"
         ended_s = time.time()
@@ -145,11 +146,28 @@ class _Rehearsal:
         trial = replace(trial, layers=figures.layers, ticks=figures.ticks, ids=figures.ids)
         return replace(trial, moments=_with_first_good_write(trial))
 
-    def _break(self, drill: Drill, stage: Stage, notebook: Notebook) -> None:
+    @contextmanager
+    def _written(self, ways: Ways) -> Iterator[int]:
+        """What the clients write, from its preparation to its removal; gives its number in the journal of faults."""
+        journal = FaultJournal(self._context.state.faults_file)
+        number = journal.began("what the clients of a drill wrote", ways.written)
+        try:
+            ways.prepare()
+            yield number
+        finally:
+            if self._request.keep:
+                journal.healed(number)
+            else:
+                heal_all(self._context, self._note, beyond=number - 1)
+
+    def _note(self, sentence: str) -> None:
+        self._watcher.moment(Moment(time.time(), Mark.NOTE, sentence))
+
+    def _break(self, drill: Drill, stage: Stage, notebook: Notebook, written: int) -> None:
         try:
             drill.script(stage)
         finally:
-            heal_all(self._context, lambda sentence: _noted(notebook, sentence))
+            heal_all(self._context, lambda sentence: _noted(notebook, sentence), beyond=written)
         stage.phase("all is healed; the stack has to be well again")
         stage.until_well()
 

@@ -101,7 +101,7 @@ class Stage:
 
     def inject(self, fault: Fault) -> Left:
         """Breaks; what is not healed by `heal` is healed when the script has ended."""
-        number = self._faults.began(fault)
+        number = self._faults.began(fault.sentence, fault.undo)
         self.notebook.mark(Mark.FAULT, fault.sentence, fault.subject)
         fault.inject(self.context, Deadline(FAULT_TIMEOUT_S))
         return Left(number, fault.sentence, fault.undo)

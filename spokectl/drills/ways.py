@@ -1,11 +1,12 @@
 """How clients reach a stack: its load balancer, its primary, its master. Each way with what it keeps at the end."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import TypeVar
 
 from spokectl.clients.writers import RedisWriter, RegistryWriter, SqlWriter, pushed, remove_module
 from spokectl.drills.checker import Kept
+from spokectl.drills.faults import Undo, undo_act
 from spokectl.drills.figures import API, POSTGRES, REDIS
 from spokectl.drills.history import Request, Write
 from spokectl.drills.workload import Client, Saw, clients_of
@@ -13,6 +14,7 @@ from spokectl.model import Kind
 from spokectl.operations.context import Context
 from spokectl.operations.health import application_credentials
 from spokectl.operations.registry import address_of, reached
+from spokectl.wait import Deadline
 
 API_CLIENTS = 4
 DIRECT_CLIENTS = 1
@@ -34,37 +36,38 @@ class Ways:
             clients += clients_of(f"{self._name}-key", REDIS, DIRECT_CLIENTS, saw, lambda _: self._redis())
         return clients
 
-    @contextmanager
-    def prepared(self, *, keep: bool) -> Iterator[None]:
-        """With a module for each client of the registry and a table for the others; removed at the end unless `keep`."""
-        modules = [f"{self._name}-{number}" for number in range(1, API_CLIENTS + 1)]
-        registry = RegistryWriter(self.url)
-        try:
-            for module in modules:
+    def prepare(self) -> None:
+        """Makes a module for each client of the registry, and a table for the others."""
+        with closing(RegistryWriter(self.url)) as registry:
+            for module in self._modules:
                 registry.prepare(module)
-            if self._direct:
-                self._on_table(lambda sql: sql.prepare())
-            yield
-        finally:
-            registry.close()
-            if not keep:
-                self._remove(modules)
+        if self._direct:
+            self._on_table(lambda sql: sql.prepare())
+
+    def remove(self) -> None:
+        """Removes what `prepare` made and the clients wrote, where it is there. In Redis it goes by itself."""
+        for module in self._modules:
+            remove_module(self.url, module)
+        if self._direct:
+            self._on_table(lambda sql: sql.remove())
+
+    @property
+    def written(self) -> Undo:
+        """How what the clients write is removed again, for the journal of faults."""
+        return Undo("remove_load", values={"name": self._name, "direct": self._direct})
 
     def kept(self, requests: list[Request]) -> dict[str, list[Kept]]:
         """What each way has now of what was written."""
-        modules = {each.key.rpartition(".")[0] for each in requests if each.layer == API}
-        found = {API: [Kept(key, whole) for module in sorted(modules) for key, whole in pushed(self.url, module)]}
+        found = {API: [Kept(key, whole) for module in self._modules for key, whole in pushed(self.url, module)]}
         if self._direct:
             keys = [each.key for each in requests if each.layer == REDIS and isinstance(each, Write)]
             found[POSTGRES] = list(map(Kept, self._on_table(lambda sql: sql.kept())))
             found[REDIS] = list(map(Kept, self._in_redis(keys)))
         return found
 
-    def _remove(self, modules: list[str]) -> None:
-        for module in modules:
-            remove_module(self.url, module)
-        if self._direct:
-            self._on_table(lambda sql: sql.remove())
+    @property
+    def _modules(self) -> list[str]:
+        return [f"{self._name}-{number}" for number in range(1, API_CLIENTS + 1)]
 
     def _on_table(self, act: Callable[[SqlWriter], T]) -> T:
         with closing(self._sql()) as sql:
@@ -93,3 +96,8 @@ class Ways:
             environment["SPOKE_REDIS_PASSWORD"],
             published,
         )
+
+
+@undo_act("remove_load")
+def _remove_load(context: Context, undo: Undo, _: Deadline) -> None:
+    Ways(context, str(undo.values["name"]), direct=bool(undo.values["direct"])).remove()

@@ -136,6 +136,7 @@ def down(name: str, file: Path | None, *, volumes: bool, timeout_s: float, repor
             context.state.override_file.unlink(missing_ok=True)
             context.state.record_file.unlink(missing_ok=True)
             context.state.underway_file.unlink(missing_ok=True)
+            context.state.faults_file.unlink(missing_ok=True)
         removed = _remove_images(context.runtime) if images else []
     data = DownData(name, exists=True, was_running=bool(ran), volumes_deleted=volumes, images_deleted=removed)
     return Result(data, warnings)
