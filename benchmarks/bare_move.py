@@ -12,14 +12,14 @@ from contextlib import contextmanager
 import psycopg
 
 from benchmarks.bare_postgres import BarePair
-from benchmarks.load import under_load
-from benchmarks.targets import BareServers
+from benchmarks.targets import CLIENTS, BareServers
 from spokectl.drills.gaps import first_after_s, longest_gap
+from spokectl.drills.workload import Client, Saw, clients_of, under_load
 
 
 def stop_and_promote() -> float:
     """The longest time (s) without an acknowledged write, when the stop is planned; its checkpoint is made before."""
-    with _pair() as pair, under_load("bare", _clients(pair)) as load:
+    with _pair() as pair, under_load(*_clients(pair)) as load:
         with _login(pair.ports[0]) as primary:
             primary.execute("CHECKPOINT")
         since_s = time.time()
@@ -30,7 +30,7 @@ def stop_and_promote() -> float:
 
 def kill_and_promote() -> float:
     """How long (s) after the promotion was ordered a write was acknowledged again, when the primary has been killed."""
-    with _pair() as pair, under_load("bare", _clients(pair)) as load:
+    with _pair() as pair, under_load(*_clients(pair)) as load:
         since_s = _promote(pair, pair.kill_primary)
         load.go_on()
     return first_after_s(load.writes, since_s)
@@ -56,10 +56,11 @@ def _pair() -> Iterator[BarePair]:
         pair.remove()
 
 
-def _clients(pair: BarePair) -> Callable[[int], BareServers]:
+def _clients(pair: BarePair) -> tuple[list[Client], Saw]:
     ports = ",".join(map(str, pair.ports))
     conninfo = f"host=127.0.0.1,127.0.0.1 port={ports} user=postgres dbname=postgres target_session_attrs=read-write"
-    return lambda _: BareServers(conninfo)
+    saw = Saw()
+    return clients_of("bare", "postgres", CLIENTS, saw, lambda _: BareServers(conninfo)), saw
 
 
 def _login(port: int) -> psycopg.Connection:

@@ -11,16 +11,17 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from statistics import median
 
 from benchmarks.bare_move import kill_and_promote, stop_and_promote
-from benchmarks.load import CLIENTS, Load, under_load
 from benchmarks.stack import BenchmarkStack, benchmark_stack
 from benchmarks.table import Row
-from benchmarks.targets import DOWN_AFTER_S, RedisMaster, Registry, patient_sentinels, pushed
+from benchmarks.targets import API, CLIENTS, DOWN_AFTER_S, patient_sentinels, redis_writer
+from spokectl.clients.writers import RegistryWriter, pushed
 from spokectl.drills.checker import Kept, check
 from spokectl.drills.gaps import first_after_s, longest_gap
+from spokectl.drills.workload import Saw, Workload, clients_of, under_load
 
 _RATIO = 2.0
 _UNBOUND = float("inf")
@@ -122,7 +123,7 @@ def _switch_redis(stack: BenchmarkStack, seen: Figures) -> None:
         load.go_on()
     since_s = stack.last("switchover redis", "started")
     seen.add("switchover redis: write gap", longest_gap(load.writes, since_s).seconds)
-    master = RedisMaster()
+    master = redis_writer()
     found = master.kept([write.key for write in load.writes if write.ok])
     master.close()
     seen.complain("switchover redis: lost writes", check(load.writes, map(Kept, found)).lost)
@@ -150,19 +151,25 @@ def _lose_redis_without_command(stack: BenchmarkStack, seen: Figures) -> None:
 
 
 @contextmanager
-def _pushing(seen: Figures, lost_name: str) -> Iterator[Load]:
+def _pushing(seen: Figures, lost_name: str) -> Iterator[Workload]:
     """Clients of the registry; afterwards it has every version that it has acknowledged, as it was pushed."""
-    run_id = f"load-{time.time_ns()}"
-    with under_load(run_id, lambda number: Registry(f"{run_id}-{number}")) as load:
+    saw = Saw()
+    clients = clients_of(f"load-{time.time_ns()}", "api", CLIENTS, saw, lambda _: RegistryWriter(API))
+    with closing(RegistryWriter(API)) as registry:
+        for client in clients:
+            registry.prepare(client.name)
+    with under_load(clients, saw) as load:
         yield load
-    found = [version for number in range(CLIENTS) for version in pushed(f"{run_id}-{number}")]
-    seen.complain(lost_name, check(load.writes, map(Kept, found)).lost)
+    found = [Kept(key, whole) for client in clients for key, whole in pushed(API, client.name)]
+    findings = check(saw.requests, found)
+    seen.complain(lost_name, findings.lost + findings.wrong + [read.key for read in findings.stale])
 
 
 @contextmanager
-def _setting(seen: Figures) -> Iterator[Load]:
+def _setting(seen: Figures) -> Iterator[Workload]:
     """Clients of Redis, beside those of the registry, whose requests must not fail because of it."""
-    run_id = f"set-{time.time_ns()}"
-    with _pushing(seen, "moves of redis: lost versions") as registry, under_load(run_id, lambda _: RedisMaster()) as load:
+    saw = Saw()
+    clients = clients_of(f"set-{time.time_ns()}", "redis", CLIENTS, saw, lambda _: redis_writer())
+    with _pushing(seen, "moves of redis: lost versions") as registry, under_load(clients, saw) as load:
         yield load
     seen.complain("moves of redis: failed requests", registry.failed)

@@ -25,10 +25,15 @@ class Seen:
     ids: dict[str, list[str]]
 
 
-def seen(requests: Sequence[Request], kept: Mapping[str, Iterable[Kept]], since_s: float) -> Seen:
-    """`kept`: what each layer has at the end. `since_s`: when the first thing was done to the stack."""
+def seen(
+    requests: Sequence[Request], kept: Mapping[str, Iterable[Kept]], since_s: float, stuck_s: float | None = None
+) -> Seen:
+    """`kept`: what each layer has at the end. `since_s`: when the first thing was done to the stack.
+
+    `stuck_s`: when clients were given up that had no good answer any more; None where all had one in the end.
+    """
     by_layer = {layer: [each for each in requests if each.layer == layer] for layer in (API, POSTGRES, REDIS)}
-    layers = [_layer(name, own, since_s) for name, own in by_layer.items() if own]
+    layers = [_layer(name, own, since_s, stuck_s) for name, own in by_layer.items() if own]
     findings = {name: check(own, kept.get(name, ())) for name, own in by_layer.items() if own}
     ids = _ids(findings, by_layer)
     figures = {name: float(len(found)) for name, found in ids.items()}
@@ -56,16 +61,26 @@ def _ids(findings: Mapping[str, Findings], by_layer: Mapping[str, Sequence[Reque
     return found | ({"redis_lost": findings[REDIS].lost} if REDIS in findings else {})
 
 
-def _layer(name: str, requests: Sequence[Request], since_s: float) -> Layer:
+def _layer(name: str, requests: Sequence[Request], since_s: float, stuck_s: float | None) -> Layer:
     writes = [each for each in requests if isinstance(each, Write)]
     reads = [each for each in requests if isinstance(each, Read)]
-    return Layer(name, len(writes), len(reads), len(failed(requests)), _stretch(writes, since_s), _stretch(reads, since_s))
+    return Layer(
+        name,
+        len(writes),
+        len(reads),
+        len(failed(requests)),
+        _stretch(writes, since_s, stuck_s),
+        _stretch(reads, since_s, stuck_s),
+    )
 
 
-def _stretch(requests: Sequence[Request], since_s: float) -> Stretch | None:
+def _stretch(requests: Sequence[Request], since_s: float, stuck_s: float | None) -> Stretch | None:
     if not requests:
         return None
     gap: Gap = longest_gap(requests, _before(requests, since_s))
+    last_s = max(good_answers(requests), default=since_s)
+    if stuck_s is not None and stuck_s - last_s > gap.seconds:
+        return Stretch(last_s, None)
     return Stretch(gap.since_s, finite(gap.until_s))
 
 

@@ -23,6 +23,7 @@ from spokectl.errors import Interrupted, Refused, SpokectlError
 from spokectl.operations.context import Context, running_context
 from spokectl.operations.health import observe
 from spokectl.operations.lifecycle import UpRequest, up
+from spokectl.runtime.base import unsaid
 from spokectl.settings import command_line
 
 _REPAIR_TIMEOUT_S = 300.0
@@ -129,9 +130,12 @@ class _Rehearsal:
             self._watcher.begins(drill, number, lambda: saw.snapshot)
             try:
                 with self._written(ways) as written:
-                    with under_load(ways.clients(saw), saw) as load:
-                        self._break(drill, Stage(self._context, load, notebook, self._seed + number), notebook, written)
-                    figures = seen(saw.requests, ways.kept(saw.requests), _since_s(notebook, began_s))
+                    with under_load(ways.clients(saw), saw, at_the_end=False) as load:
+                        stage = Stage(self._context, load, notebook, self._seed + number)
+                        self._break(drill, stage, notebook, written)
+                        stuck_s = None if stage.until_served() else time.time()
+                    kept = ways.kept(saw.requests)
+                    figures = seen(saw.requests, kept, _since_s(notebook, began_s), stuck_s)
             except SpokectlError as error:
                 why = f"{error.code}: {error.message}"
         ended_s = time.time()
@@ -158,10 +162,7 @@ class _Rehearsal:
             if self._request.keep:
                 journal.healed(number)
             else:
-                heal_all(self._context, self._note, beyond=number - 1)
-
-    def _note(self, sentence: str) -> None:
-        self._watcher.moment(Moment(time.time(), Mark.NOTE, sentence))
+                heal_all(self._context, unsaid, beyond=number - 1)
 
     def _break(self, drill: Drill, stage: Stage, notebook: Notebook, written: int) -> None:
         try:

@@ -157,6 +157,15 @@ class Stage:
         self.expect(what, ok=True, found="it is so")
         return True
 
+    def until_served(self) -> bool:
+        """Waits until every client is answered again; in vain, that is what the drill has found."""
+        try:
+            self.go_on()
+        except OutcomeUnknown as stuck:
+            self.expect("every client is served again", ok=False, found=stuck.message)
+            return False
+        return True
+
     def statuses(self) -> list[ServiceStatus]:
         return observe(self.context, self.context.stack.services)
 

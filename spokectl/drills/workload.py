@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from spokectl.clients.writers import Absent, Different, Writer, WriteRefused
+from spokectl.drills.gaps import failed
 from spokectl.drills.history import Clock, Ledger, Outcome, Read, Request, Write
 from spokectl.wait import Deadline, wait_until
 
@@ -136,6 +137,15 @@ class Workload:
 
     def __init__(self, clients: Sequence[Client], saw: Saw) -> None:
         self.clients, self.saw = clients, saw
+
+    @property
+    def writes(self) -> list[Write]:
+        return [each for each in self.saw.requests if isinstance(each, Write)]
+
+    @property
+    def failed(self) -> list[str]:
+        """Every request that did not end well, with why."""
+        return [f"{each.key}: {each.why}" for each in failed(self.saw.requests)]
 
     def go_on(self, writes: int = _GO_ON_WRITES, within_s: float = _GO_ON_WITHIN_S) -> None:
         """Returns once every client has had some more writes acknowledged. OutcomeUnknown (`timeout`) when they do not."""
