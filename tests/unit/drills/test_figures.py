@@ -9,7 +9,7 @@ from spokectl.drills.history import Outcome, Read, Request, Write
 
 
 def write(key: str, ended_s: float, outcome: Outcome = Outcome.ACKNOWLEDGED, **more: str) -> Write:
-    return Write(key, ended_s - 0.01, ended_s, outcome, **more)  # type: ignore[arg-type]
+    return Write(key, ended_s - 0.01, ended_s, outcome, **more)
 
 
 def read(key: str, ended_s: float, **more: object) -> Read:
@@ -85,7 +85,7 @@ def test_a_lying_history_is_convicted_figure_by_figure() -> None:
     kept = [Kept("kept"), Kept("twice"), Kept("twice"), Kept("wrong", whole=False), Kept("refused"), Kept("nobody's")]
     figures = seen(requests, {"api": kept}, since_s=0.5).figures
     named = {name: figures[name] for name in ("lost", "duplicated", "wrong", "unwanted", "foreign", "stale")}
-    assert named == {name: 1.0 for name in named}
+    assert named == dict.fromkeys(named, 1.0)
 
 
 def test_only_so_many_ids_are_kept_but_all_are_counted() -> None:

@@ -79,5 +79,5 @@ def test_an_objective_reads_back_as_it_is_told() -> None:
 
 
 def test_figures_are_measured_in_one_order() -> None:
-    found = {name: 0.0 for name in reversed(FIGURES)}
+    found = dict.fromkeys(reversed(FIGURES), 0.0)
     assert [each.name for each in Objective().judge(found)] == list(FIGURES)

@@ -17,7 +17,7 @@ class Scripted:
         self._writes, self._reads = writes, reads or {}
         self.closed = False
 
-    def write(self, key: str) -> None:  # noqa: ARG002 - a writer's signature
+    def write(self, key: str) -> None:
         if self._writes and (error := self._writes.pop(0)) is not None:
             raise error
 
@@ -92,9 +92,10 @@ def test_a_load_begins_and_ends_with_writes_that_go_through_and_closes_every_con
 
 def test_a_load_that_is_stuck_says_who_waits() -> None:
     saw = Saw()
-    with under_load(clients_of("load", "api", 1, saw, lambda _: Scripted([])), saw, at_the_end=False) as load:
-        with pytest.raises(OutcomeUnknown, match="load-1"):
-            load.go_on(writes=10_000_000, within_s=0.01)
+    clients = clients_of("load", "api", 1, saw, lambda _: Scripted([]))
+    with pytest.raises(OutcomeUnknown, match="load-1"), under_load(clients, saw, at_the_end=False) as load:
+        load.go_on(writes=10_000_000, within_s=0.01)
+    assert not clients[0].is_alive()
 
 
 def test_a_snapshot_counts_what_failed_and_knows_the_last_good_write_of_each_way() -> None:
