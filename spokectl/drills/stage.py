@@ -16,6 +16,7 @@ from spokectl.result import Report, Result
 from spokectl.wait import Deadline, wait_until
 
 FAULT_TIMEOUT_S = 60.0
+SERVED_WITHIN_S = 120.0
 _WELL_WITHIN_S = 180.0
 _HOLDER_WITHIN_S = 60.0
 # Which step of an operation is which moment of the timeline.
@@ -160,7 +161,7 @@ class Stage:
     def until_served(self) -> bool:
         """Waits until every client is answered again; in vain, that is what the drill has found."""
         try:
-            self.go_on()
+            self.go_on(SERVED_WITHIN_S)
         except OutcomeUnknown as stuck:
             self.expect("every client is served again", ok=False, found=stuck.message)
             return False

@@ -1,0 +1,30 @@
+"""A stack that is not there: its state folder is real, its runtime only remembers what was asked of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from spokectl.model import Inspection, Stack
+from spokectl.operations.context import Context
+from spokectl.runtime.base import Runtime
+from spokectl.settings import StackState
+
+
+@dataclass
+class PretendedRuntime:
+    name: str = "pretended"
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def left_out(self) -> dict[str, str]:
+        return self.absent
+
+    def inspect(self) -> dict[str, Inspection]:
+        return {}
+
+
+def context_in(folder: Path, name: str = "pretended") -> Context:
+    """A context of a stack without services, with its state below `folder`."""
+    state = StackState(name, folder)
+    state.ensure()
+    stack = Stack(name, (folder / "stack.yml",), {}, (), {})
+    return Context(stack, state, cast(Runtime, PretendedRuntime()))

@@ -1,0 +1,267 @@
+"""What becomes of a drill: held, missed, skipped or broken; and that it heals, whatever happens."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spokectl.drills import faults, runner, stage, workload
+from spokectl.drills.checker import Kept
+from spokectl.drills.choosing import chosen, judged
+from spokectl.drills.drill import Drill, Need
+from spokectl.drills.evidence import Mark, Moment, Run, Trial, Verdict
+from spokectl.drills.faults import Fault, FaultJournal, Undo
+from spokectl.drills.healing import drill_lock
+from spokectl.drills.history import Request, Write, read_ledger
+from spokectl.drills.objective import Objective
+from spokectl.drills.runner import RunRequest, Watcher
+from spokectl.drills.stage import Stage
+from spokectl.drills.store import Store
+from spokectl.drills.workload import Client, Saw, clients_of
+from spokectl.errors import ExitCode, Failed, Interrupted, NotFound, Refused, UsageError
+from spokectl.model import Kind
+from spokectl.operations.context import Context
+from spokectl.operations.health import ServiceStatus
+from spokectl.wait import Deadline
+from tests.unit.drills.pretended import context_in
+from tests.unit.statuses import down
+
+HEALED: list[str] = []
+LOSES: set[str] = set()
+
+
+class Remembering:
+    """A writer to a registry that keeps everything."""
+
+    def write(self, key: str) -> None:
+        pass
+
+    def read(self, key: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class PretendedWays:
+    """The way into a registry that keeps all but what is in LOSES."""
+
+    def __init__(self, _: Context, name: str, *, direct: bool) -> None:
+        self._name = name
+        assert direct
+
+    def clients(self, saw: Saw) -> list[Client]:
+        return clients_of(self._name, "api", 2, saw, lambda _: Remembering())
+
+    def prepare(self) -> None:
+        pass
+
+    written = Undo("forget")
+
+    def kept(self, requests: list[Request]) -> dict[str, list[Kept]]:
+        keys = [each.key for each in requests if isinstance(each, Write)]
+        return {"api": [Kept(key) for key in keys if not key.endswith(tuple(LOSES) or ("\0",))]}
+
+
+class Told(Watcher):
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.moments: list[Moment] = []
+
+    def moment(self, moment: Moment) -> None:
+        self.moments.append(moment)
+
+    def ended(self, trial: Trial) -> None:
+        self.trials.append(trial)
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    HEALED.clear()
+    LOSES.clear()
+    found = context_in(tmp_path)
+    monkeypatch.setitem(faults.UNDOS, "mend", lambda _, undo, __: HEALED.extend(undo.services))
+    monkeypatch.setitem(faults.UNDOS, "forget", lambda *_: HEALED.append("what was written"))
+    monkeypatch.setattr(runner, "running_context", lambda *_: found)
+    monkeypatch.setattr(runner, "Ways", PretendedWays)
+    monkeypatch.setattr(workload, "PACE_S", 0.001)
+    return found
+
+
+def drill(script: Callable[[Stage], None], **more: object) -> Drill:
+    return Drill("try", "group", "something", "something else", script, **more)  # type: ignore[arg-type]
+
+
+def broken(name: str) -> Fault:
+    return Fault(f"{name} broken", Undo("mend", (name,)), lambda *_: None)
+
+
+def carry_out(*drills: Drill, watcher: Watcher | None = None, **more: object) -> Run:
+    request = RunRequest("pretended", None, ["try"], drills, **more)  # type: ignore[arg-type]
+    return runner.run(request, watcher or Told())
+
+
+def breaks_and_goes_on(stage: Stage) -> None:
+    with stage.broken(broken("a")):
+        stage.go_on()
+
+
+def test_a_drill_that_holds_leaves_evidence_and_heals(context: Context) -> None:
+    watcher = Told()
+    run = carry_out(drill(breaks_and_goes_on, objective=Objective({"rto": 60.0, "failed": 0.0})), watcher=watcher)
+    [trial] = run.trials
+    assert (trial.verdict, trial.why, trial.missed) == (Verdict.HELD, "", [])
+    assert HEALED == ["a", "what was written"]
+    marks = [each.mark for each in trial.moments]
+    assert marks.index(Mark.FAULT) < marks.index(Mark.HEALED)
+    assert Mark.FIRST_GOOD_WRITE in marks
+    assert {each.name: each.found for each in trial.measures}["lost"] == 0.0
+    assert judged(run).exit_code is ExitCode.OK
+    assert [each.mark for each in watcher.moments] == [each for each in marks if each is not Mark.FIRST_GOOD_WRITE]
+    kept = Store(context.state).run(run.id)
+    assert kept == run
+    requests = read_ledger(context.state.drills / run.id / trial.ledger)
+    assert sum(isinstance(each, Write) for each in requests) == sum(each.writes for each in trial.ticks)
+
+
+def test_a_lost_write_is_named_and_makes_it_miss(context: Context) -> None:
+    LOSES.add("-1.3")
+    run = carry_out(drill(breaks_and_goes_on))
+    assert run.verdict is Verdict.MISSED
+    assert [key.rpartition(".")[2] for key in run.trials[0].ids["lost"]] == ["3"]
+    result = judged(run)
+    assert (result.exit_code, result.error and result.error.code) == (ExitCode.OBJECTIVE_MISSED, "objective_missed")
+    assert result.error is not None
+    assert "lost was 1, and at most 0 was promised" in result.error.message
+
+
+def test_bounds_of_the_command_take_the_place_of_the_drills_own(context: Context) -> None:
+    run = carry_out(drill(breaks_and_goes_on, objective=Objective({"rto": 60.0})), bounds={"rto": 0.0})
+    assert run.verdict is Verdict.MISSED
+    LOSES.add("-1.3")
+    assert carry_out(drill(breaks_and_goes_on), bounds={"lost": 1.0}).verdict is Verdict.HELD
+
+
+def test_what_a_script_expects_and_does_not_find_makes_it_miss(context: Context) -> None:
+    run = carry_out(drill(lambda stage: stage.expect("a is primary", ok=False, found="b is")))
+    assert run.trials[0].missed == ["a is primary: b is"]
+    assert run.verdict is Verdict.MISSED
+
+
+def test_a_script_that_fails_is_broken_and_heals(context: Context) -> None:
+    def fails(stage: Stage) -> None:
+        stage.inject(broken("a"))
+        stage.inject(broken("b"))
+        raise Failed("no_good", "it did not work")
+
+    run = carry_out(drill(fails))
+    assert (run.trials[0].verdict, run.trials[0].why) == (Verdict.BROKEN, "no_good: it did not work")
+    assert HEALED == ["b", "a", "what was written"]
+    assert judged(run).exit_code is ExitCode.FAILED
+
+
+def test_a_fault_that_fails_half_way_is_undone_all_the_same(context: Context) -> None:
+    def half(_: Context, __: Deadline) -> None:
+        raise Failed("half_way", "the second one would not")
+
+    def script(stage: Stage) -> None:
+        stage.inject(Fault("half broken", Undo("mend", ("a",)), half))
+
+    run = carry_out(drill(script))
+    assert run.verdict is Verdict.BROKEN
+    assert HEALED == ["a", "what was written"]
+
+
+def test_ctrl_c_heals_and_keeps_what_there_is(context: Context) -> None:
+    def interrupted(stage: Stage) -> None:
+        stage.inject(broken("a"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="after 1 trials"):
+        carry_out(drill(breaks_and_goes_on), drill(interrupted), drill(breaks_and_goes_on))
+    assert HEALED == ["a", "what was written"] * 2
+    assert len(Store(context.state).run(None).trials) == 1
+    assert not context.state.faults_file.exists()
+
+
+def test_what_a_runtime_cannot_do_is_skipped_with_the_reason_and_is_no_failure(context: Context) -> None:
+    run = carry_out(drill(breaks_and_goes_on, needs=frozenset({Need.NETWORK})), drill(breaks_and_goes_on))
+    assert [each.verdict for each in run.trials] == [Verdict.SKIPPED, Verdict.HELD]
+    assert "cut the network" in run.trials[0].why
+    result = judged(run)
+    assert result.exit_code is ExitCode.OK
+    assert "was skipped" in result.warnings[0]
+
+
+def test_repeats_are_told_apart(context: Context) -> None:
+    run = carry_out(drill(breaks_and_goes_on), repeat=3)
+    assert [each.number for each in run.trials] == [1, 2, 3]
+    assert len({each.ledger for each in run.trials}) == 3
+
+
+def test_a_stack_that_is_not_well_is_not_broken_further(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "observe", lambda *_: [down("a", Kind.SPOKE)])
+    with pytest.raises(Refused) as refused:
+        carry_out(drill(breaks_and_goes_on))
+    assert refused.value.code == "not_well"
+    assert "stopped by hand" in refused.value.message
+    assert HEALED == []
+
+
+def test_after_a_drill_that_cannot_be_mended_the_rest_tells_nothing(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[ServiceStatus]] = [[], [down("a", Kind.SPOKE)]]
+    monkeypatch.setattr(runner, "observe", lambda *_: seen.pop(0))
+    monkeypatch.setattr(runner, "up", lambda *_: (_ for _ in ()).throw(Failed("no_way", "no way")))
+    run = carry_out(drill(breaks_and_goes_on), drill(breaks_and_goes_on))
+    assert [each.verdict for each in run.trials] == [Verdict.HELD, Verdict.SKIPPED]
+    assert "does not mend" in run.trials[1].why
+
+
+def test_a_drill_on_a_stack_of_another_drill_is_refused(context: Context) -> None:
+    with drill_lock(context.state), pytest.raises(Refused, match="under way"):
+        carry_out(drill(breaks_and_goes_on))
+
+
+def test_what_an_earlier_drill_left_is_healed_before_anything(context: Context) -> None:
+    FaultJournal(context.state.faults_file).began("old broken", Undo("mend", ("old",)))
+    carry_out(drill(breaks_and_goes_on))
+    assert HEALED == ["old", "a", "what was written"]
+
+
+def test_with_keep_what_was_written_stays(context: Context) -> None:
+    carry_out(drill(breaks_and_goes_on), keep=True)
+    assert HEALED == ["a"]
+    assert not context.state.faults_file.exists()
+
+
+def test_clients_that_are_never_served_again_make_it_miss(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "SERVED_WITHIN_S", 0.2)
+    stuck = False
+
+    def write(_: Remembering, key: str) -> None:
+        if stuck:
+            raise ConnectionResetError(key)
+
+    def sticks(_: Stage) -> None:
+        nonlocal stuck
+        stuck = True
+
+    monkeypatch.setattr(Remembering, "write", write)
+    run = carry_out(drill(sticks))
+    assert run.verdict is Verdict.MISSED
+    assert any("every client is served again" in each for each in run.trials[0].missed)
+    assert next(each for each in run.trials[0].measures if each.name == "rto").found is None
+
+
+def test_drills_are_chosen_by_name_each_once_in_the_order_of_the_catalog() -> None:
+    every = chosen([], everything=True)
+    names = [each.name for each in every]
+    assert len(names) == len(set(names))
+    assert [each.name for each in chosen([names[1], names[0], names[1]])] == names[:2]
+    with pytest.raises(NotFound, match="did you mean postgres-kill"):
+        chosen(["postgres-kil"])
+    with pytest.raises(UsageError) as usage:
+        chosen([])
+    assert usage.value.code == "no_drill"
