@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help up down test check fmt unit contract integration e2e bench engine images lock clean
+.PHONY: help up down test check fmt unit contract integration e2e bench drills engine images lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 ]*:.*## / {printf "make %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ unit contract integration e2e: .venv/.installed-dev ## the tests of one kind
 
 bench: .venv/.installed-dev ## speed and memory, compared within one run
 	$(BIN)/python -m benchmarks
+
+drills: .venv/.installed-dev ## every drill, in each runtime that this machine has; ARGS="postgres-kill --repeat 20"
+	$(BIN)/python -m benchmarks.drills --runtime local $(ARGS)
+	@if docker info >/dev/null 2>&1; then set -x; $(BIN)/python -m benchmarks.drills --runtime docker $(ARGS); else \
+	  echo "no Docker engine: the drills of the Docker runtime are not run" >&2; fi
 
 engine: ## on Debian, as root: install a Docker engine and Compose, and start the engine
 	stack/engine/install-on-debian.sh
