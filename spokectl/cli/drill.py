@@ -5,7 +5,7 @@ from typing import Annotated
 import click
 import typer
 
-from spokectl.cli.command import Answer, Command, current_call, noun
+from spokectl.cli.command import Answer, Command, Duration, current_call, noun
 
 app = noun("Break the stack on purpose, under load, and measure what it promises.")
 
@@ -24,6 +24,9 @@ def run(
         bool, typer.Option("--keep", help="Leave what the clients wrote, and a stack that is not well, as they are.")
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="What a random soak is made from; the same repeats it.")] = None,
+    soak_time: Annotated[
+        float | None, typer.Option(click_type=Duration(), help="How long a soak goes on. Default: 5m.", show_default=False)
+    ] = None,
 ) -> Answer:
     """Carry out drills, one after the other: clients write and read, something breaks, is healed, and all is counted.
 
@@ -36,18 +39,20 @@ def run(
       spokectl drill run --seed-tests
       spokectl drill run postgres-kill --repeat 5
       spokectl drill run --all --objective rto=5s
+      spokectl drill run soak --soak-time 1h --seed 7
     """
     from spokectl.drills import choosing
     from spokectl.drills.objective import parse_bounds
     from spokectl.drills.runner import RunRequest
     from spokectl.drills.runner import run as carry_out
+    from spokectl.drills.stage import SOAK_S
     from spokectl.output.drills import print_run, watched
 
     call = current_call()
     drills = choosing.chosen(names or [], everything=everything, seed_tests=seed_tests, ci=ci)
     bounds = parse_bounds(objective) if objective is not None else None
     words = [*(names or []), *(["--all"] if everything else []), *(["--seed-tests"] if seed_tests else [])]
-    request = RunRequest(call.stack, call.file, words, drills, repeat, bounds, keep, seed)
+    request = RunRequest(call.stack, call.file, words, drills, repeat, bounds, keep, seed, soak_time or SOAK_S)
     with watched(silent=call.json or call.quiet) as watcher:
         result = choosing.judged(carry_out(request, watcher))
     return Answer(result, text=print_run)

@@ -9,7 +9,8 @@ from spokectl.drills.faults import Fault, Undo, undo_act
 from spokectl.model import DOWN, RunState
 from spokectl.operations.context import Context
 from spokectl.operations.readiness import wait_until_ready
-from spokectl.runtime.base import CutsNetwork
+from spokectl.operations.rollout import reload
+from spokectl.runtime.base import CutsNetwork, RemovesContainers, unsaid
 from spokectl.wait import Deadline, wait_until
 
 
@@ -52,10 +53,44 @@ def cut_off(*services: str) -> Fault:
     return Fault(f"{_named(services)} cut off from the network", Undo("restore_network", services), inject)
 
 
+def removed(*services: str) -> Fault:
+    """Gone without a trace but for their volumes; they are made anew. For runtimes that run containers."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        if not isinstance(context.runtime, RemovesContainers):
+            raise TypeError(f"the runtime {context.runtime.name} has no containers: the drill must say that it needs them")
+        context.runtime.remove(services)
+
+    return Fault(f"{_named(services)} removed", Undo("make_anew", services), inject)
+
+
+def one_backend_less(balancer: str) -> Fault:
+    """The load balancer takes over a list of backends without the first one, by a reload."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        reload(context, balancer, deadline, "SPOKE_BACKENDS=${SPOKE_BACKENDS#* }; export SPOKE_BACKENDS; ")
+
+    return Fault(f"{balancer} reloaded, without its first backend", Undo("reload", (balancer,)), inject)
+
+
 @undo_act("start")
 def _start(context: Context, undo: Undo, deadline: Deadline) -> None:
     context.runtime.start(undo.services, deadline)
     wait_until_ready(context, list(undo.services), deadline, _unheard)
+
+
+@undo_act("make_anew")
+def _make_anew(context: Context, undo: Undo, deadline: Deadline) -> None:
+    # One by one, in the order given: who comes first has the first choice of an address.
+    for name in undo.services:
+        context.runtime.bring_up([name], deadline, unsaid)
+    wait_until_ready(context, list(undo.services), deadline, _unheard)
+
+
+@undo_act("reload")
+def _reload(context: Context, undo: Undo, deadline: Deadline) -> None:
+    for name in undo.services:
+        reload(context, name, deadline)
 
 
 @undo_act("unpause")

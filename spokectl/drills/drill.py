@@ -25,7 +25,8 @@ class Need(StrEnum):
 class Drill:
     """`breaks` and `holds` are one line each, for `drill list`. `group`: where it is listed.
 
-    `direct`: clients also write to PostgreSQL and Redis themselves, beside those of the registry.
+    `direct`: clients also write to PostgreSQL and Redis themselves, beside those of the registry. `linked`: half of those of
+    the registry reach the load balancer through a link that the script can slow down and cut.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Drill:
     seed_test: int | None = None
     """Its number among the six tests of the stack's own README."""
     in_ci: bool = False
+    linked: bool = False
 
 
 CATALOG: dict[str, Drill] = {}
@@ -55,6 +57,7 @@ def drill(
     direct: bool = True,
     seed_test: int | None = None,
     in_ci: bool = False,
+    linked: bool = False,
 ) -> Callable[[Script], Script]:
     """Puts the script into the catalog, as the drill `name`."""
 
@@ -62,7 +65,9 @@ def drill(
         if name in CATALOG:
             raise ValueError(f"there are two drills {name}")
         promised = Objective(objective or {})
-        CATALOG[name] = Drill(name, group, breaks, holds, script, promised, frozenset(needs), direct, seed_test, in_ci)
+        CATALOG[name] = Drill(
+            name, group, breaks, holds, script, promised, frozenset(needs), direct, seed_test, in_ci, linked
+        )
         return script
 
     return register

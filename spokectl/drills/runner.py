@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from spokectl.drills.faults import FaultJournal
 from spokectl.drills.figures import Seen, seen
 from spokectl.drills.healing import drill_lock, heal_all
 from spokectl.drills.history import Ledger
+from spokectl.drills.links import Link
 from spokectl.drills.objective import Measure
-from spokectl.drills.stage import Notebook, Stage
+from spokectl.drills.stage import SOAK_S, Notebook, Stage
 from spokectl.drills.store import Store
-from spokectl.drills.ways import Ways
+from spokectl.drills.ways import Ways, balancer_of
 from spokectl.drills.workload import Saw, Snapshot, under_load
 from spokectl.errors import Interrupted, Refused, SpokectlError
 from spokectl.operations.context import Context, running_context
@@ -44,7 +45,10 @@ class Watcher:
 
 @dataclass(frozen=True)
 class RunRequest:
-    """`words`: what was typed. `seed`: None for a number of its own. `bounds`: in place of what a drill promises itself."""
+    """`words`: what was typed. `bounds`: in place of what a drill promises itself.
+
+    `seed`: what a soak of `soak_s` is made from; the second trial takes the next number. None for some number.
+    """
 
     name: str
     file: Path | None
@@ -54,6 +58,7 @@ class RunRequest:
     bounds: dict[str, float] | None = None
     keep: bool = False
     seed: int | None = None
+    soak_s: float = SOAK_S
 
 
 def run(request: RunRequest, watcher: Watcher) -> Run:
@@ -122,16 +127,24 @@ class _Rehearsal:
         return trial
 
     def _carried_out(self, drill: Drill, number: int, name: str, ledger: Path, notebook: Notebook, began_s: float) -> Trial:
-        ways = Ways(self._context, name, direct=drill.direct)
         why = ""
         figures: Seen | None = None
-        with Ledger(ledger) as kept_on_disk:
+        with Ledger(ledger) as kept_on_disk, ExitStack() as linking:
+            links = (linking.enter_context(Link(balancer_of(self._context.stack))),) if drill.linked else ()
+            ways = Ways(self._context, name, direct=drill.direct, links=links)
             saw = Saw(kept_on_disk)
             self._watcher.begins(drill, number, lambda: saw.snapshot)
             try:
                 with self._written(ways) as written:
                     with under_load(ways.clients(saw), saw, at_the_end=False) as load:
-                        stage = Stage(self._context, load, notebook, self._seed + number)
+                        stage = Stage(
+                            self._context,
+                            load,
+                            notebook,
+                            self._seed + number - 1,
+                            soak_s=self._request.soak_s,
+                            links=links,
+                        )
                         self._break(drill, stage, notebook, written)
                         stuck_s = None if stage.until_served() else time.time()
                     kept = ways.kept(saw.requests)

@@ -1,12 +1,13 @@
 """What a drill acts on: a stack under load, with everything that happens written into one timeline."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from spokectl.drills.evidence import Check, Mark, Moment
-from spokectl.drills.faults import Fault, FaultJournal, Left, heal_one
+from spokectl.drills.faults import Fault, FaultJournal, Left, Undo, heal_one
 from spokectl.drills.history import Clock
+from spokectl.drills.links import Link
 from spokectl.drills.workload import Workload
 from spokectl.errors import OutcomeUnknown, SpokectlError
 from spokectl.model import Kind
@@ -17,6 +18,8 @@ from spokectl.wait import Deadline, wait_until
 
 FAULT_TIMEOUT_S = 60.0
 SERVED_WITHIN_S = 120.0
+SOAK_S = 300.0
+"""How long a soak goes on when nobody says otherwise."""
 _WELL_WITHIN_S = 180.0
 _HOLDER_WITHIN_S = 60.0
 # Which step of an operation is which moment of the timeline.
@@ -51,10 +54,23 @@ class Notebook:
 
 
 class Stage:
-    """The hands of a drill's script. What it breaks is healed at the end, whatever happens."""
+    """The hands of a drill's script. What it breaks is healed at the end, whatever happens.
 
-    def __init__(self, context: Context, load: Workload, notebook: Notebook, seed: int) -> None:
+    `links`: the one link that half of the clients go through, for a drill that is `linked`.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        load: Workload,
+        notebook: Notebook,
+        seed: int,
+        *,
+        soak_s: float = SOAK_S,
+        links: tuple[Link, ...] = (),
+    ) -> None:
         self.context, self.load, self.notebook, self.seed = context, load, notebook, seed
+        self.soak_s, self.links = soak_s, links
         self._faults = FaultJournal(context.state.faults_file)
 
     # What is.
@@ -100,6 +116,29 @@ class Stage:
         finally:
             self.heal(left)
 
+    @contextmanager
+    def ours(self, sentence: str, subject: str = "") -> Iterator[None]:
+        """A fault that lives in this process alone and ends with it: nobody else has to undo it."""
+        self.notebook.mark(Mark.FAULT, sentence, subject)
+        try:
+            yield
+        finally:
+            self.notebook.mark(Mark.HEALED, f"healed: {sentence}", subject)
+
+    @contextmanager
+    def beside(self, sentence: str, undo: Undo) -> Iterator[None]:
+        """For what a script makes besides and has to remove at the end: its removal is journaled as that of a fault."""
+        number = self._faults.began(sentence, undo)
+        try:
+            yield
+        finally:
+            heal_one(self.context, self._faults, Left(number, sentence, undo))
+
+    def hold(self, seconds: float) -> None:
+        """Leaves all as it is: for a fault of which the length is what breaks something."""
+        end = Deadline(seconds)
+        wait_until(lambda: None if end.passed else "not yet", Deadline(seconds + 1.0), what=f"{seconds:g} s are over")
+
     def inject(self, fault: Fault) -> Left:
         """Breaks; what is not healed by `heal` is healed when the script has ended."""
         number = self._faults.began(fault.sentence, fault.undo)
@@ -144,9 +183,13 @@ class Stage:
         """Holds the drill to something that is no figure; `found` says how it was."""
         self.notebook.check(name, found, ok=ok)
 
-    def go_on(self, within_s: float = 120.0) -> None:
-        """Waits until every client has had some more writes acknowledged."""
-        self.load.go_on(within_s=within_s)
+    def go_on(self, within_s: float = 120.0, but: Collection[str] = ()) -> None:
+        """Waits until every client, `but` for those named, has had some more writes acknowledged."""
+        self.load.go_on(within_s=within_s, but=but)
+
+    def go_on_without(self, layer: str) -> None:
+        """As `go_on`, for all clients but those of one layer, which cannot."""
+        self.go_on(but=[each.name for each in self.load.clients if each.layer == layer])
 
     def until(self, what: str, blocker: Callable[[], str | None], within_s: float = 120.0) -> bool:
         """Waits; in vain, the drill has missed its objective, and goes on. `blocker` gives the reason why not yet."""

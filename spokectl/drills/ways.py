@@ -1,6 +1,6 @@
 """How clients reach a stack: its load balancer, its primary, its master. Each way with what it keeps at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -9,9 +9,10 @@ from spokectl.drills.checker import Kept
 from spokectl.drills.faults import Undo, undo_act
 from spokectl.drills.figures import API, POSTGRES, REDIS
 from spokectl.drills.history import Request, Write
+from spokectl.drills.links import Link
 from spokectl.drills.workload import Client, Saw, clients_of
-from spokectl.model import Kind
-from spokectl.operations.context import Context
+from spokectl.model import Kind, Stack
+from spokectl.operations.context import Context, load_balancer
 from spokectl.operations.health import application_credentials
 from spokectl.operations.registry import address_of, reached
 from spokectl.wait import Deadline
@@ -21,20 +22,37 @@ DIRECT_CLIENTS = 1
 T = TypeVar("T")
 
 
-class Ways:
-    """The ways into one stack for one trial, which writes under the name `name`."""
+def balancer_of(stack: Stack) -> tuple[str, int]:
+    """Where the load balancer is reached from this machine."""
+    service = load_balancer(stack)
+    return reached(service.address(service.health.port))
 
-    def __init__(self, context: Context, name: str, *, direct: bool) -> None:
+
+class Ways:
+    """The ways into one stack for one trial, which writes under the name `name`.
+
+    Of `links` there is one or none: every second client of the registry goes through it.
+    """
+
+    def __init__(self, context: Context, name: str, *, direct: bool, links: Sequence[Link] = ()) -> None:
         self._stack, self._name, self._direct = context.stack, name, direct
+        self._links = links
         self.url = address_of(context.stack)
 
     def clients(self, saw: Saw) -> list[Client]:
         """All clients, not started."""
-        clients = clients_of(self._name, API, API_CLIENTS, saw, lambda _: RegistryWriter(self.url))
+        clients = clients_of(self._name, API, API_CLIENTS, saw, self._registry)
         if self._direct:
             clients += clients_of(f"{self._name}-sql", POSTGRES, DIRECT_CLIENTS, saw, lambda _: self._sql())
             clients += clients_of(f"{self._name}-key", REDIS, DIRECT_CLIENTS, saw, lambda _: self._redis())
         return clients
+
+    def _registry(self, client: str) -> RegistryWriter:
+        for link in self._links:
+            if int(client.rpartition("-")[2]) % 2 == 0:
+                link.users.append(client)
+                return RegistryWriter(link.url)
+        return RegistryWriter(self.url)
 
     def prepare(self) -> None:
         """Makes a module for each client of the registry, and a table for the others."""
@@ -96,6 +114,16 @@ class Ways:
             environment["SPOKE_REDIS_PASSWORD"],
             published,
         )
+
+
+def removal_of(module: str) -> Undo:
+    """How a module that a script made besides is removed again."""
+    return Undo("remove_module", values={"name": module})
+
+
+@undo_act("remove_module")
+def _remove_module(context: Context, undo: Undo, _: Deadline) -> None:
+    remove_module(address_of(context.stack), str(undo.values["name"]))
 
 
 @undo_act("remove_load")

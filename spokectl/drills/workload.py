@@ -5,7 +5,7 @@ Moderate: they share the machine with the stack, and it is not their number that
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -79,7 +79,7 @@ class Client(threading.Thread):
 
     def __init__(self, name: str, layer: str, writer: Writer, saw: Saw) -> None:
         super().__init__(name=name, daemon=True)
-        self._layer, self._writer, self._saw = layer, writer, saw
+        self.layer, self._writer, self._saw = layer, writer, saw
         self._clock = Clock()
         # Reads are spread, not secret: the same client reads the same ones again.
         self._chance = random.Random(name)  # noqa: S311
@@ -97,7 +97,7 @@ class Client(threading.Thread):
         """One write and its reads. Never an error: it is kept."""
         if self._write(key):
             self._read(key)
-        if (other := self._saw.some_good_key(self._layer, self._chance)) is not None:
+        if (other := self._saw.some_good_key(self.layer, self._chance)) is not None:
             self._read(other)
 
     def end(self) -> None:
@@ -113,7 +113,7 @@ class Client(threading.Thread):
             outcome = Outcome.REFUSED if isinstance(error, WriteRefused) else Outcome.IN_DOUBT
             why = _told(error)
         ended_s = self._clock.now_s()
-        self._saw.add(Write(key, began_s, ended_s, outcome, why=why, client=self.name, layer=self._layer))
+        self._saw.add(Write(key, began_s, ended_s, outcome, why=why, client=self.name, layer=self.layer))
         return outcome is Outcome.ACKNOWLEDGED
 
     def _read(self, key: str) -> None:
@@ -129,7 +129,7 @@ class Client(threading.Thread):
         except Exception as error:  # noqa: BLE001 - as above
             found, why = None, _told(error)
         ended_s = self._clock.now_s()
-        self._saw.add(Read(key, began_s, ended_s, found, whole, why=why, client=self.name, layer=self._layer))
+        self._saw.add(Read(key, began_s, ended_s, found, whole, why=why, client=self.name, layer=self.layer))
 
 
 class Workload:
@@ -147,9 +147,13 @@ class Workload:
         """Every request that did not end well, with why."""
         return [f"{each.key}: {each.why}" for each in failed(self.saw.requests)]
 
-    def go_on(self, writes: int = _GO_ON_WRITES, within_s: float = _GO_ON_WITHIN_S) -> None:
-        """Returns once every client has had some more writes acknowledged. OutcomeUnknown (`timeout`) when they do not."""
-        wanted = {client.name: self.saw.good_writes(client.name) + writes for client in self.clients}
+    def go_on(self, writes: int = _GO_ON_WRITES, within_s: float = _GO_ON_WITHIN_S, but: Collection[str] = ()) -> None:
+        """Returns once every client, `but` for those named, has had some more writes acknowledged.
+
+        OutcomeUnknown (`timeout`) when they do not.
+        """
+        names = [client.name for client in self.clients if client.name not in but]
+        wanted = {name: self.saw.good_writes(name) + writes for name in names}
 
         def blocker() -> str | None:
             late = [name for name, want in wanted.items() if self.saw.good_writes(name) < want]

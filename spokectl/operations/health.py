@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT_S = 3.0
 # Two segments of WAL: where the next one cannot be made, PostgreSQL ends.
 _DISK_FULL_BYTES = 32 << 20
+_TILT = "TILT: its clock jumped or it stood still, so it decides nothing for 30 s"
 _ASK_GUARD = ("unhealthy", "degraded")
 WHO_AGREE = frozenset({Kind.REDIS, Kind.SENTINEL})
 """They are judged together: who is master is a matter between them."""
@@ -308,7 +309,9 @@ def _probe_sentinel(service: Service, timeout_s: float) -> Health:
     except RedisUnavailable as error:
         return Health(service.name, ok=False, reason=str(error))
     problem = view.quorum_problem
-    return Health(service.name, not problem, "sentinel", problem, view.version, master=view.master, facts=view.facts)
+    # It comes back by itself, so nobody waits for it; until then a lost master stays lost.
+    reason = problem or (_TILT if view.facts.tilt else "")
+    return Health(service.name, not problem, "sentinel", reason, view.version, master=view.master, facts=view.facts)
 
 
 def _probe_http(service: Service, timeout_s: float) -> Health:

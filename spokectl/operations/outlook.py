@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from spokectl.facts import Follower, PostgresFacts, RedisFacts
+from spokectl.facts import Follower, PostgresFacts, RedisFacts, SentinelFacts
 from spokectl.lsn import lsn_number
 from spokectl.model import Kind
 from spokectl.operations.health import ServiceStatus
@@ -139,7 +139,7 @@ def _of_redis(nodes: Sequence[ServiceStatus], sentinels: Sequence[ServiceStatus]
     master = masters[0]
     lost = f"if {master.service} dies"
     replica = next((each for each in nodes if each.role == "replica" and each.health == "healthy"), None)
-    able = [each for each in sentinels if each.ok and each.master == master.service]
+    able = [each for each in sentinels if each.ok and each.master == master.service and not _in_tilt(each)]
     if replica is None or not able:
         why = "no replica follows it" if replica is None else _why_unable(sentinels)
         return Outlook(master.service, f"{lost}: nobody takes over ({why}); Spokes do without a cache until it is back")
@@ -147,6 +147,10 @@ def _of_redis(nodes: Sequence[ServiceStatus], sentinels: Sequence[ServiceStatus]
     said = "an unknown part" if risk is None else f"at most {risk} bytes"
     sentence = f"{lost}: the Sentinels make {replica.service} the master by themselves, {said} of the cache at risk"
     return Outlook(master.service, sentence, replica.service, risk)
+
+
+def _in_tilt(sentinel: ServiceStatus) -> bool:
+    return isinstance(sentinel.facts, SentinelFacts) and sentinel.facts.tilt
 
 
 def _why_unable(sentinels: Sequence[ServiceStatus]) -> str:

@@ -90,12 +90,13 @@ def reload_changed(context: Context, deadline: Deadline) -> None:
     for kind in TAKEN_OVER_BY_RELOAD:
         for service in context.stack.of_kind(kind):
             if inspections[service.name].state is RunState.RUNNING:
-                _reload(context, service.name, deadline)
+                reload(context, service.name, deadline)
 
 
-def _reload(context: Context, name: str, deadline: Deadline) -> None:
+def reload(context: Context, name: str, deadline: Deadline, before: str = "") -> None:
+    """Has one running server take over its variables; `before` is what its shell does first. Failed (`reload_failed`)."""
     try:
-        invocation = context.runtime.invocation(name, ["sh", "-c", _RELOAD])
+        invocation = context.runtime.invocation(name, ["sh", "-c", before + _RELOAD])
         done = invocation.run(max(deadline.remaining_s, _SHORTEST_RELOAD_S))
     except NotFound:
         return  # it has just ended: its next start renders what the stack file says

@@ -150,7 +150,7 @@ def _sentinel_row(each: ServiceStatus) -> list[object]:
         return [each.service, each.master or each.health, *[None] * 6, each.reason]
     flags = ", ".join([facts.flags, *([facts.failover] if facts.failover else []), *(["tilt"] if facts.tilt else [])])
     known = [facts.epoch, facts.quorum, facts.sentinels, facts.replicas, flags]
-    return [each.service, each.master, "yes" if each.ok else "no", *known, each.reason]
+    return [each.service, each.master, "yes" if each.ok and not facts.tilt else "no", *known, each.reason]
 
 
 def print_redis_status(status: RedisStatus) -> None:

@@ -172,6 +172,14 @@ class BuildsImages(Protocol):
 
 
 @runtime_checkable
+class RemovesContainers(Protocol):
+    """What a runtime that runs containers can do besides."""
+
+    def remove(self, services: Sequence[str]) -> None:
+        """Ends services by force and removes their containers; `bring_up` makes them anew, on the volumes that stay."""
+
+
+@runtime_checkable
 class CutsNetwork(Protocol):
     """What a runtime with `capabilities.cut_network` can do besides."""
 
