@@ -83,7 +83,10 @@ class RegistryWriter:
     def write(self, key: str) -> None:
         module = _module_of(key)
         body = {"module_name": module, "version": key, "files": [{"path": "a.proto", "content": _content_of(key)}]}
-        answer = self._http.post(f"/modules/{module}/versions", json=body)
+        try:
+            answer = self._http.post(f"/modules/{module}/versions", json=body)
+        except httpx.ConnectError as error:
+            raise WriteRefused(f"no connection: {error}") from error
         if 400 <= answer.status_code < 500:
             raise WriteRefused(f"{answer.status_code} {answer.text}")
         answer.raise_for_status()

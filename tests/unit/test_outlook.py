@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from spokectl.facts import SentinelFacts
 from spokectl.model import Kind
 from spokectl.operations.health import ServiceStatus
 from spokectl.operations.outlook import Outlook, lsn_distance, outlook
@@ -110,6 +111,10 @@ def test_what_the_loss_of_the_postgres_primary_would_mean(
 
 
 SENTINELS = [sentinel(1), sentinel(2), sentinel(3)]
+IN_TILT = [
+    replace(each, reason="TILT: its clock jumped", facts=SentinelFacts(4, 2, 3, 1, "master", "", tilt=True, uptime_s=60))
+    for each in SENTINELS
+]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +128,7 @@ SENTINELS = [sentinel(1), sentinel(2), sentinel(3)]
         ),
         ([master(), replica(), sentinel(1), sentinel(2), down("c", Kind.SENTINEL)], "redis-replica", 10, "by themselves"),
         ([master(), down("redis-replica", Kind.REDIS), *SENTINELS], "", None, "nobody takes over (no replica follows it)"),
+        ([master(), replica(), *IN_TILT], "", None, "nobody takes over (3 of 3 Sentinels answer: TILT: its clock jumped)"),
         ([master(), replica("unhealthy"), *SENTINELS], "", None, "nobody takes over (no replica follows it)"),
         (
             [master(), replica(), sentinel(1, "NOQUORUM 1 usable Sentinels"), *(down(n, Kind.SENTINEL) for n in "bc")],

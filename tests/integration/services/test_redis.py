@@ -339,10 +339,11 @@ def test_changed_settings_take_effect_at_the_next_start(stack: Stack) -> None:
         service.environment = {**service.environment, **changed}
     stack.start()
     stack.wait_for_roles(redis_replica="master", redis_master="slave")
-    for sentinel in stack.sentinels:
+    # Each waits 15 % longer than the one before it, so that they do not all stand for election at once.
+    for sentinel, down_after_ms in zip(stack.sentinels, ("2500", "2875", "3250"), strict=True):
         wait_until(lambda one=sentinel: stack.quorum(one).startswith("OK"), f"{sentinel} has quorum")  # type: ignore[misc]
         fields = stack.client(sentinel).execute_command("SENTINEL", "MASTER", GROUP)
-        assert str(fields["down-after-milliseconds"]) == "2500"
+        assert str(fields["down-after-milliseconds"]) == down_after_ms
         assert stack.master_by(sentinel) == stack.address("redis-replica")
 
 
