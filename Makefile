@@ -15,7 +15,7 @@ down: .venv/.installed ## stop it; the data stays
 	$(BIN)/spokectl down
 
 test: .venv/.installed-dev ## every test that this machine can run
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=2
 
 check: .venv/.installed-dev ## format, lint and types
 	$(BIN)/ruff format --check .

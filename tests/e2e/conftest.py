@@ -1,5 +1,6 @@
 """A real stack for a test: its own name, state folder and ports; taken down whatever happens, its logs kept on failure."""
 
+import itertools
 import json
 import os
 import shutil
@@ -15,13 +16,15 @@ import pytest
 
 from spokectl.runtime.docker.engine import why_not_ready
 from spokectl.stackfile import load_stack
-from tests.ports import is_free
+from tests.ports import disjoint_offsets, in_turn, is_free
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"
 STACK_FILE = ROOT / "stack" / "ha-stack.yml"
 STACK = load_stack("spoke", [STACK_FILE], shell={}, env_file={})
 PORTS = sorted(port.published for service in STACK.services.values() for port in service.ports)
+# What a fourth and a fifth Spoke publish.
+MORE_PORTS = [8084, 8085, 9094, 9095]
 # Generous: the machine may be five times slower than the one these tests were written on.
 COMMAND_TIMEOUT_S = 300.0
 
@@ -119,9 +122,12 @@ def require_docker() -> None:
         pytest.skip(f"{lacking}: make engine images")
 
 
-def free_offset(taken: int) -> int:
-    """An offset at which every port of the stack is free now, below the range that outgoing connections take ports from."""
-    for offset in range(200 + os.getpid() % 20 * 100 + taken, 6200, 300):
+_offsets = in_turn(disjoint_offsets([*PORTS, *MORE_PORTS]))
+
+
+def free_offset() -> int:
+    """An offset at which every port of the stack is free now; no other stack of these tests comes near it."""
+    for offset in itertools.islice(_offsets, 100):
         if all(is_free(port + offset) for port in PORTS):
             return offset
     raise AssertionError("no free block of ports")
@@ -143,7 +149,7 @@ def make_tool(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
             require_docker()
         # A short path: sockets must fit below it, and root's unprivileged servers must be able to enter.
         state = made[0].state if made else Path(f"/tmp/spokectl-e2e-{os.getpid()}-{int(time.monotonic() * 1000)}{folder}")
-        made.append(Tool(state, stack, free_offset(40 * len(made)), runtime))
+        made.append(Tool(state, stack, free_offset(), runtime))
         return made[-1]
 
     yield make

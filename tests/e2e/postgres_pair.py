@@ -26,7 +26,7 @@ def postgres_pair(runtime: str, name: str, **settings: str) -> Iterator[Tool]:
     """The pair, up, with the table of the writers; taken down with its data at the end."""
     if runtime == "docker":
         require_docker()
-    tool = Tool(Path(f"/tmp/spokectl-e2e-{os.getpid()}-{name}-{runtime}"), f"e2e-{name}", free_offset(0), runtime)
+    tool = Tool(Path(f"/tmp/spokectl-e2e-{os.getpid()}-{name}-{runtime}"), f"e2e-{name}", free_offset(), runtime)
     tool.state.mkdir()
     file = tool.state / "postgres.yml"
     content = yaml.safe_load(STACK_FILE.read_text())

@@ -39,7 +39,7 @@ while True:
 def stack() -> Iterator[Tool]:
     """One stack for all of these tests: each leaves it to `up` to repair what it broke."""
     require_docker()
-    tool = Tool(Path(f"/tmp/spokectl-e2e-{os.getpid()}-containers"), "e2e-containers", free_offset(0), "docker")
+    tool = Tool(Path(f"/tmp/spokectl-e2e-{os.getpid()}-containers"), "e2e-containers", free_offset(), "docker")
     try:
         tool.up()
         yield tool

@@ -30,10 +30,11 @@ SERVICE = Path(__file__).parents[3] / "stack" / "services" / "postgres"
 WAIT_S = 60.0
 # The tests kill processes, not the machine, so what the kernel has is not lost, and they take half the time.
 WITHOUT_FSYNC = ("-c", "fsync=off")
+# Not the stack file's: nobody must show these, also not a stack that another test has up meanwhile.
 PASSWORDS = {
-    "SPOKE_POSTGRES_PASSWORD": "spoke-password",
-    "SPOKE_POSTGRES_REPLICATION_PASSWORD": "replicator-password",
-    "SPOKE_POSTGRES_OPERATOR_PASSWORD": "operator-password",
+    "SPOKE_POSTGRES_PASSWORD": "guarded-password",
+    "SPOKE_POSTGRES_REPLICATION_PASSWORD": "guarded-replicator",
+    "SPOKE_POSTGRES_OPERATOR_PASSWORD": "guarded-operator",
 }
 
 
