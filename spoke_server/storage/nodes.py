@@ -17,6 +17,7 @@ from spoke_server.storage.addresses import Addresses
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
 
 CONNECT_TIMEOUT_S = 2
+_STANDBY = "standby"
 # libpq passes no SQLSTATE on when a connection is refused. PostgreSQL's words for 53300, of which one always comes.
 _FULL = ("too many clients already", "remaining connection slots are reserved", "too many connections for")
 
@@ -75,12 +76,16 @@ async def spare_connections(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
-async def find(nodes: list[Node], role: str, addresses: Addresses) -> tuple[Node, Connection]:
+async def find(
+    nodes: list[Node], role: str, addresses: Addresses, *, standby: Node | None = None
+) -> tuple[Node, Connection]:
     """Connects to all nodes at once; the first that has the role wins (libpq's target_session_attrs).
 
-    Further connections to the node found go where this one went, and only while it has the role.
+    Further connections to the node found go where this one went, and only while it has the role. `standby` is known to be
+    one, and is not asked.
     """
-    tasks = {asyncio.create_task(_connect(node, role, addresses)): node for node in nodes}
+    asked = [node for node in nodes if standby is None or node.address != standby.address]
+    tasks = {asyncio.create_task(_connect(node, role, addresses)): node for node in asked}
     unwanted, waiting = set(tasks), set(tasks)
     try:
         while waiting:
@@ -89,13 +94,19 @@ async def find(nodes: list[Node], role: str, addresses: Addresses) -> tuple[Node
                 if task.exception() is None:
                     unwanted.remove(task)
                     connection = task.result()
-                    where = {"hostaddr": connection.info.hostaddr or None, "target_session_attrs": role}
-                    return tasks[task]._replace(conninfo=make_conninfo(tasks[task].conninfo, **where)), connection
+                    return as_found(tasks[task], connection, role), connection
     finally:
         for task in unwanted:
             task.add_done_callback(_close_unwanted)
             task.cancel()
-    raise NobodyAnswers({node: in_few_words(task.exception()) for task, node in tasks.items()})
+    reasons = {node: in_few_words(task.exception()) for task, node in tasks.items()}
+    raise NobodyAnswers({node: reasons.get(node, _STANDBY) for node in nodes})
+
+
+def as_found(node: Node, connection: Connection, role: str) -> Node:
+    """The node, for further connections to where this one went, and only while it has the role."""
+    where = {"hostaddr": connection.info.hostaddr or None, "target_session_attrs": role}
+    return node._replace(conninfo=make_conninfo(node.conninfo, **where))
 
 
 async def _connect(node: Node, role: str, addresses: Addresses) -> Connection:
@@ -127,7 +138,7 @@ def in_few_words(error: BaseException | None) -> str:
         return type(error).__name__
     words = lines[0].rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
     if words == "session is read-only":
-        return "standby"
+        return _STANDBY
     words = words[:1].lower() + words[1:]
     return f"{words} (lower SPOKE_POSTGRES_MAX_CONNS or raise its max_connections)" if _is_full(words) else words
 

@@ -2,7 +2,8 @@
 
 One task watches: it asks all hosts of the URL at once for one that takes writes, brings its schema up to date, and opens
 a pool to that host alone. The first error that smells of a lost primary drops that whole pool, so a connection to a
-demoted or frozen node is never used twice, and the watch begins again. Reads turn to a standby meanwhile, writes wait.
+demoted or frozen node is never used twice, and the watch begins again. Reads turn to a standby meanwhile, writes wait,
+and pools to that standby are opened already, for the moment of its promotion.
 
 No statement time-out is set: cancelling a COMMIT that waits for its synchronous standby would make PostgreSQL report
 success for a transaction that no standby has. An attempt that takes too long is abandoned with its connection instead.
@@ -14,15 +15,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from spoke_server.errors import ApiError, unavailable
 from spoke_server.settings import Settings
 from spoke_server.storage.addresses import Addresses
+from spoke_server.storage.heir import Heir
 from spoke_server.storage.migrate import migrate
 from spoke_server.storage.nodes import (
     Connection,
@@ -34,11 +36,11 @@ from spoke_server.storage.nodes import (
     in_few_words,
     spare_connections,
 )
+from spoke_server.storage.pools import Pool, open_pool, open_pools
 from spoke_server.storage.trouble import LATE_WRITE, AttemptTimeout, NoStandby, is_node_trouble, is_transient
 
 logger = logging.getLogger(__name__)
 
-Pool: TypeAlias = AsyncConnectionPool[Connection]
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Connection], Awaitable[T]]
 
@@ -78,6 +80,8 @@ class Postgres:
         self._primary_found = asyncio.Event()
         self._look = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
+        self._heir: Heir | None = None
+        self._promotion: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self.last_error = "not connected to PostgreSQL yet"
         self._logged, self._log_again_s = "", 0.0
@@ -111,6 +115,7 @@ class Postgres:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
+        self._drop_heir()
         pools = [*self._primary_pools, *([self._standby] if self._standby else [])]
         self._primary = self._standby = None
         for pool in pools:
@@ -250,9 +255,12 @@ class Postgres:
             logger.warning("%s", self.last_error)
             self._primary = None
             self._primary_found.clear()
-            for pool in primary.pools:
-                self._keep(asyncio.create_task(pool.close(timeout=0.1)))
+            self._give_up(primary.pools)
         self._look.set()
+
+    def _give_up(self, pools: Iterable[Pool]) -> None:
+        for pool in pools:
+            self._keep(asyncio.create_task(pool.close(timeout=0.1)))
 
     # -- finding nodes ---------------------------------------------------------------------------------------------
 
@@ -261,11 +269,12 @@ class Postgres:
             await self._look.wait()
             self._look.clear()
             while not await self._primary_is_usable():
-                await asyncio.sleep(PAUSE_S)
+                await self._await_promotion()
+            self._drop_heir()
 
     async def _primary_is_usable(self) -> bool:
         try:
-            node, connection = await find(self._nodes, "read-write", self._addresses)
+            node, connection = await self._find_primary()
             async with connection:
                 await migrate(connection)
                 if self._primary is None:
@@ -277,6 +286,8 @@ class Postgres:
                 return True
             if self._primary is not None:
                 self._lose(self._primary, error)
+            if self._heir is not None and self._heir.is_primary:
+                self._drop_heir()
             reason = str(error) if isinstance(error, NobodyAnswers) else in_few_words(error)
             self.last_error = f"no PostgreSQL primary answers ({reason})"
             self._log_at_times(self.last_error)
@@ -284,18 +295,55 @@ class Postgres:
         if self._primary is not None and self._primary.node != node:
             self._lose(self._primary, psycopg.OperationalError(f"{node.address} is it by now"))
         if self._primary is None:
-            least, most = self._settings.postgres_min_connections, self._settings.postgres_max_connections
-            for_reads = max(1, most // 4)
-            self._primary = Primary(
-                await self._open(node, least - least // 2, max(1, most - for_reads)),
-                await self._open(node, least // 2, for_reads),
-                node,
-            )
+            self._primary = Primary(*(self._inherited(node) or await open_pools(self._settings, node)), node)
             self._primary_found.set()
             self.primary_changes += 1
             self._logged = ""
             logger.info("PostgreSQL primary is %s", node.address)
         return True
+
+    async def _find_primary(self) -> tuple[Node, Connection]:
+        """A node that takes writes, or the heir as soon as it does: that does not wait for another that hangs."""
+        standby = self._heir.node if self._heir is not None else None
+        search = asyncio.create_task(find(self._nodes, "read-write", self._addresses, standby=standby))
+        try:
+            await asyncio.wait({search, self._promotion or search}, return_when=asyncio.FIRST_COMPLETED)
+            if (heir := self._heir) is not None and heir.is_primary and not search.done():
+                return heir.node, heir.connection
+            return await search
+        finally:
+            search.cancel()
+
+    async def _await_promotion(self) -> None:
+        """Waits a moment, or until the heir takes writes; there is one as soon as a standby answers."""
+        if self._promotion is None:
+            self._promotion = asyncio.create_task(self._prepare_heir())
+        done, _ = await asyncio.wait({self._promotion}, timeout=PAUSE_S)
+        if done and (self._heir is None or not self._heir.is_primary):
+            self._drop_heir()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _prepare_heir(self) -> None:
+        found, connection = await find(self._nodes, "standby", self._addresses)
+        standby = next(node for node in self._nodes if node.address == found.address)
+        self._heir = Heir(standby, connection)
+        await self._heir.prepare(self._settings)
+
+    def _inherited(self, node: Node) -> tuple[Pool, Pool] | None:
+        """The heir's pools, where it is the heir that has become primary."""
+        heir = self._heir
+        if heir is None or not heir.is_primary or heir.node != node:
+            return None
+        pools, heir.pools = heir.pools, None
+        return pools
+
+    def _drop_heir(self) -> None:
+        if self._promotion is not None:
+            self._promotion.cancel()
+            self._keep(self._promotion)
+        if self._heir is not None and self._heir.pools is not None:
+            self._give_up(self._heir.pools)
+        self._heir = self._promotion = None
 
     async def _warn_of_too_few_connections(self, node: Node, connection: Connection) -> None:
         wanted, given = self._settings.postgres_max_connections, await spare_connections(connection)
@@ -315,21 +363,6 @@ class Postgres:
             logger.warning("%s", reason)
             self._logged, self._log_again_s = reason, now_s + LOG_EVERY_S
 
-    async def _open(self, node: Node, min_size: int, max_size: int) -> Pool:
-        pool: Pool = AsyncConnectionPool(
-            node.conninfo,
-            kwargs={"autocommit": True},
-            min_size=min(min_size, max_size),
-            max_size=max_size,
-            open=False,
-            timeout=READ_ATTEMPT_S,
-            reconnect_timeout=0,
-            max_idle=300,
-            num_workers=1,
-        )
-        await pool.open()
-        return pool
-
     # -- reads without a primary -----------------------------------------------------------------------------------
 
     async def _read_from_standby(self, work: Work[T]) -> tuple[T] | None:
@@ -347,7 +380,7 @@ class Postgres:
                 if (pool := self._standby) is None:
                     node, connection = await find(self._nodes, "standby", self._addresses)
                     await connection.close()
-                    pool = self._standby = await self._open(node, 0, STANDBY_CONNECTIONS)
+                    pool = self._standby = await open_pool(node, 0, STANDBY_CONNECTIONS)
             return (await self._attempt(pool, caught_up, READ_ATTEMPT_S),)
         except Exception as error:
             if not isinstance(error, NoStandby) and not is_transient(error):

@@ -185,20 +185,24 @@ class Move:
         self.promote(deadline)
 
     def promote(self, deadline: Deadline) -> None:
-        runtime = self.context.runtime
-        if runtime.inspect()[self.new.name].state in DOWN:
-            runtime.start([self.new.name], deadline)  # it died after it was named: nobody else may be primary now
-            self.guards.forget(self.new.name)
-
         def blocker() -> str | None:
             try:
                 self.server().promote(max(1.0, deadline.remaining_s))
             except (SpokectlError, PostgresUnavailable) as error:
                 self._drop_session()
+                # Only now is the runtime asked: that takes a while, and every write waits for this step.
+                self._start_new(deadline)
                 return str(error)
             return None
 
         wait_until(blocker, deadline, what=f"{self.new.name} becomes primary")
+
+    def _start_new(self, deadline: Deadline) -> None:
+        """Starts it where it has died after it was named: nobody else may be primary now."""
+        runtime = self.context.runtime
+        if runtime.inspect()[self.new.name].state in DOWN:
+            runtime.start([self.new.name], deadline)
+            self.guards.forget(self.new.name)
 
     def wait_until_followed(self, deadline: Deadline) -> None:
         """Every Spoke that answers has a primary that takes writes, whatever else it lacks.

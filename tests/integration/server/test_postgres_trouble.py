@@ -28,6 +28,53 @@ def test_an_instance_that_nobody_asks_for_anything_is_ready_again_after_a_failov
     spoke.wait_until_ready()
 
 
+def sessions(node: PostgresNode, spoke: Spoke) -> dict[int, str]:
+    """The instance's sessions on a node, and the last statement of each."""
+    return dict(node.sql("SELECT pid, query FROM pg_stat_activity WHERE application_name = %s", spoke.name))
+
+
+def wait_for_heir(standby: PostgresNode, spoke: Spoke) -> set[int]:
+    """The sessions that wait on the standby: one that watches it, one for writes and one for reads."""
+
+    def waiting() -> set[int]:
+        spoke.health("ready")  # nobody else asks it for anything that would show the loss
+        found = sessions(standby, spoke)
+        return set(found) if len(found) >= 3 else set()
+
+    return set(wait_for(waiting, "sessions on the standby"))
+
+
+def test_the_first_write_after_a_promotion_has_a_session_that_was_there_before(pair: Pair) -> None:
+    primary, standby, spoke = pair
+    primary.stop(signal.SIGKILL)
+    before = wait_for_heir(standby, spoke)
+    standby.sql("SELECT pg_promote()")
+    assert httpx.post(f"{spoke.url}/modules", json={"name": "m"}, timeout=30).status_code == 201
+    wrote = {pid for pid, query in sessions(standby, spoke).items() if query == "COMMIT"}
+    assert wrote & before, (before, sessions(standby, spoke))
+
+
+def test_a_primary_that_comes_back_itself_is_found_and_the_standby_is_left_alone(pair: Pair) -> None:
+    primary, standby, spoke = pair
+    primary.stop(signal.SIGKILL)
+    wait_for_heir(standby, spoke)
+    primary.start()
+    spoke.wait_until_ready()
+    assert httpx.post(f"{spoke.url}/modules", json={"name": "m"}, timeout=30).status_code == 201
+    wait_for(lambda: not sessions(standby, spoke), "the sessions on the standby to end")
+
+
+def test_a_standby_is_followed_while_the_old_primary_hangs(pair: Pair) -> None:
+    primary, standby, spoke = pair
+    standby.stop(signal.SIGINT)
+    primary.send(signal.SIGSTOP)
+    standby.start()
+    wait_for_heir(standby, spoke)
+    standby.sql("SELECT pg_promote()")
+    spoke.wait_until_ready()
+    assert httpx.post(f"{spoke.url}/modules", json={"name": "m"}, timeout=30).status_code == 201
+
+
 def test_a_missing_primary_is_one_short_line_that_is_not_repeated(pair: Pair) -> None:
     primary, standby, spoke = pair
     primary.stop(signal.SIGKILL)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from pgguard.settings import Settings
 
-_POLL_S = 0.02
+# Writes may stand still meanwhile.
+_POLL_S = 0.005
 # A guard that lives renews its status each second.
 _RENEWED_WITHIN_S = 5.0
 # The words of a guard that has dealt with a request; one that waits, say for its peer, is still on the way.

@@ -31,7 +31,7 @@ _RUNNING_TICK_WITHOUT_SOCKET_S = 1.0
 # While commits are not protected there is something to wait for.
 _EAGER_TICK_S = 0.1
 # The role is on its way here: from the promotion until the guard's next look every commit waits for a standby in vain.
-_PROMOTION_TICK_S = 0.05
+_PROMOTION_TICK_S = 0.02
 _STARTING_TICK_S = 0.02
 _WAITING_TICK_S = 0.05
 _REFUSED_TICK_S = 0.5
