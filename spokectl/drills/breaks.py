@@ -9,7 +9,7 @@ from spokectl.drills.faults import Fault, Undo, undo_act
 from spokectl.model import DOWN, RunState
 from spokectl.operations.context import Context
 from spokectl.operations.readiness import wait_until_ready
-from spokectl.runtime.base import CutsNetwork
+from spokectl.runtime.base import CutsNetwork, RemovesServices, unsaid
 from spokectl.wait import Deadline, wait_until
 
 
@@ -31,6 +31,18 @@ def stopped(*services: str) -> Fault:
         _reached(context, services, DOWN, deadline)
 
     return Fault(f"{_named(services)} stopped", Undo("start", services), inject)
+
+
+def removed(*services: str) -> Fault:
+    """Their containers are removed by force; only what lies in volumes stays. For runtimes that have containers."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        if not isinstance(context.runtime, RemovesServices):
+            raise TypeError(f"the runtime {context.runtime.name} has no containers: the drill must say that it needs them")
+        context.runtime.remove(services)
+        _reached(context, services, {RunState.ABSENT}, deadline)
+
+    return Fault(f"{_named(services)} removed", Undo("make_again", services), inject)
 
 
 def frozen(*services: str) -> Fault:
@@ -55,6 +67,12 @@ def cut_off(*services: str) -> Fault:
 @undo_act("start")
 def _start(context: Context, undo: Undo, deadline: Deadline) -> None:
     context.runtime.start(undo.services, deadline)
+    wait_until_ready(context, list(undo.services), deadline, _unheard)
+
+
+@undo_act("make_again")
+def _make_again(context: Context, undo: Undo, deadline: Deadline) -> None:
+    context.runtime.bring_up(undo.services, deadline, unsaid)
     wait_until_ready(context, list(undo.services), deadline, _unheard)
 
 

@@ -79,7 +79,7 @@ class Client(threading.Thread):
 
     def __init__(self, name: str, layer: str, writer: Writer, saw: Saw) -> None:
         super().__init__(name=name, daemon=True)
-        self._layer, self._writer, self._saw = layer, writer, saw
+        self.layer, self._writer, self._saw = layer, writer, saw
         self._clock = Clock()
         # Reads are spread, not secret: the same client reads the same ones again.
         self._chance = random.Random(name)  # noqa: S311
@@ -97,7 +97,7 @@ class Client(threading.Thread):
         """One write and its reads. Never an error: it is kept."""
         if self._write(key):
             self._read(key)
-        if (other := self._saw.some_good_key(self._layer, self._chance)) is not None:
+        if (other := self._saw.some_good_key(self.layer, self._chance)) is not None:
             self._read(other)
 
     def end(self) -> None:
@@ -113,7 +113,7 @@ class Client(threading.Thread):
             outcome = Outcome.REFUSED if isinstance(error, WriteRefused) else Outcome.IN_DOUBT
             why = _told(error)
         ended_s = self._clock.now_s()
-        self._saw.add(Write(key, began_s, ended_s, outcome, why=why, client=self.name, layer=self._layer))
+        self._saw.add(Write(key, began_s, ended_s, outcome, why=why, client=self.name, layer=self.layer))
         return outcome is Outcome.ACKNOWLEDGED
 
     def _read(self, key: str) -> None:
@@ -129,7 +129,7 @@ class Client(threading.Thread):
         except Exception as error:  # noqa: BLE001 - as above
             found, why = None, _told(error)
         ended_s = self._clock.now_s()
-        self._saw.add(Read(key, began_s, ended_s, found, whole, why=why, client=self.name, layer=self._layer))
+        self._saw.add(Read(key, began_s, ended_s, found, whole, why=why, client=self.name, layer=self.layer))
 
 
 class Workload:

@@ -180,3 +180,11 @@ class CutsNetwork(Protocol):
 
     def restore_network(self, services: Sequence[str]) -> None:
         """Connects services again, under the names that they had."""
+
+
+@runtime_checkable
+class RemovesServices(Protocol):
+    """What a runtime can do besides whose services are things of their own, such as containers."""
+
+    def remove(self, services: Sequence[str]) -> None:
+        """Kills services and does away with all but their volumes; `bring_up` makes them again."""

@@ -177,6 +177,10 @@ class DockerRuntime:
             "unpause", [each for each in self._running(services) if each.state == "paused"], self._client.unpause
         )
 
+    def remove(self, services: Sequence[str]) -> None:
+        present = self._fleet.containers()
+        self._fleet.remove(present[name] for name in services if name in present)
+
     def cut_network(self, services: Sequence[str]) -> None:
         self._fleet.each("cut off", self._running(services), self._disconnect)
 
