@@ -5,9 +5,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 
 from spokectl.clients.writers import TABLE
-from spokectl.drills.faults import Fault, Undo, undo_act
+from spokectl.drills.breaks import cut_off
+from spokectl.drills.faults import UNDOS, Fault, Undo, undo_act
 from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused
 from spokectl.journal import Underway
 from spokectl.model import RunState
@@ -106,6 +108,11 @@ def kill_rewind(context: Context, node: str, within_s: int) -> bool:
 
 
 # Replication.
+
+
+def cut_off_primary(primary: str) -> Fault:
+    """As `cut_off`, of one that is killed by an operator meanwhile: connected again it is started too."""
+    return replace(cut_off(primary), undo=Undo("connect_and_start", (primary,)))
 
 
 def receiver_frozen(standby: str) -> Fault:
@@ -208,6 +215,12 @@ def _reset_settings(context: Context, undo: Undo, deadline: Deadline) -> None:
         _tried_until(
             deadline, f"{node} takes settings back", in_database, context, node, *statements, "SELECT pg_reload_conf()"
         )
+
+
+@undo_act("connect_and_start")
+def _connect_and_start(context: Context, undo: Undo, deadline: Deadline) -> None:
+    for act in ("restore_network", "start"):
+        UNDOS[act](context, undo, deadline)
 
 
 @undo_act("start_or_copy")

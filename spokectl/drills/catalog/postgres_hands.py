@@ -1,7 +1,5 @@
 """What drills of PostgreSQL's nodes have in common: how the role is moved, what must be so on both nodes afterwards."""
 
-from collections.abc import Sequence
-
 from spokectl.drills.postgres_breaks import in_database, rows
 from spokectl.drills.stage import Stage
 from spokectl.errors import Failed, NotFound, Refused
@@ -21,23 +19,6 @@ def failover(stage: Stage, *, allow_data_loss: bool = False) -> MoveData:
     request = MoveRequest(allow_data_loss=allow_data_loss)
     moved: MoveData = stage.operate(words, lambda report: moves.failover(stage.context, request, report)).data
     return moved
-
-
-def failover_when_allowed(stage: Stage, codes: Sequence[str], within_s: float) -> MoveData | None:
-    """The same, typed again for as long as it is refused with one of these error codes."""
-    found: list[MoveData] = []
-
-    def blocker() -> str | None:
-        try:
-            found.append(failover(stage))
-        except Refused as error:
-            if error.code not in codes:
-                raise
-            return error.message
-        return None
-
-    stage.until("the failover is carried out", blocker, within_s)
-    return found[0] if found else None
 
 
 def failover_is_refused(stage: Stage, *codes: str) -> Refused | None:

@@ -10,7 +10,6 @@ from spokectl.drills.catalog.postgres_hands import (
     expect_same_rows,
     failover,
     failover_is_refused,
-    failover_when_allowed,
     record,
     until_mode,
 )
@@ -19,6 +18,7 @@ from spokectl.drills.faults import Fault
 from spokectl.drills.figures import API, POSTGRES
 from spokectl.drills.history import Clock, Write
 from spokectl.drills.postgres_breaks import (
+    cut_off_primary,
     give_up_own_writes,
     killed_with_own_writes,
     receiver_frozen,
@@ -26,8 +26,11 @@ from spokectl.drills.postgres_breaks import (
     rows,
 )
 from spokectl.drills.stage import FAULT_TIMEOUT_S, Stage
-from spokectl.errors import SpokectlError
+from spokectl.errors import Refused, SpokectlError
+from spokectl.operations.moves import MoveRequest
+from spokectl.operations.postgres import moves
 from spokectl.operations.registry import address_of
+from spokectl.result import Report
 from spokectl.wait import Deadline
 
 GROUP = "PostgreSQL's replication"
@@ -41,15 +44,33 @@ _MOST_LOST = 2000.0
 @drill(
     "postgres-cut",
     group=GROUP,
-    breaks="PostgreSQL's primary is cut off from the network, is failed over, and is connected again",
-    holds="it is fenced first, and serves no write to anybody afterwards",
-    objective={"rto": 30.0},
+    breaks="PostgreSQL's primary is cut off from the network, killed as `spokectl failover postgres` says, and failed over",
+    holds="it serves no write to anybody afterwards; where it had gone on alone already, the failover is refused instead",
+    objective={"rto": 60.0},
     needs=(Need.NETWORK,),
 )
 def cut_primary(stage: Stage) -> None:
-    with stage.broken(cut_off(stage.holder("primary"))):
-        # Its guard still says, in the folder that all share, that it lives: until the standby receives nothing more.
-        failover_when_allowed(stage, ("primary_alive",), within_s=60.0)
+    primary = stage.holder("primary")
+    cut = stage.inject(cut_off_primary(primary))
+    # Its guard says still, in the folder that all share, that it lives: the network alone is no sign of death.
+    failover_is_refused(stage, "primary_alive")
+    stage.context.runtime.kill([primary], Deadline(FAULT_TIMEOUT_S))
+    stage.note(f"spokectl kill {primary}", primary)
+
+    def told(report: Report) -> Report:
+        def tell(subject: str, state: str, detail: str = "") -> None:
+            report(subject, state, detail)
+            if (subject, state) == ("promote", "done"):
+                stage.heal(cut)
+
+        return tell
+
+    try:
+        stage.operate("failover postgres", lambda report: moves.failover(stage.context, MoveRequest(), told(report)))
+    except Refused as error:
+        # Alone for longer than it waits for its standby, it may have told a client beside it of writes.
+        stage.expect("it is refused only for what would be lost", error.code == "data_loss", error.message)
+        stage.heal(cut)
     expect_same_rows(stage)
 
 
