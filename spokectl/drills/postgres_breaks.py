@@ -3,8 +3,8 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 from spokectl.clients.writers import TABLE
@@ -176,23 +176,18 @@ def tool_killed(step: str, *words: str) -> Fault:
     return Fault(f"spokectl {' '.join(words)} killed at the step {step}", Undo("end_move"), inject)
 
 
-class typed:  # noqa: N801 - used as a function, in a `with`
+@contextmanager
+def typed(context: Context, *words: str) -> "Iterator[subprocess.Popen[str]]":
     """`spokectl WORDS --json` for this stack as another process, which is killed at the end where it still runs."""
-
-    def __init__(self, context: Context, *words: str) -> None:
-        stack = context.stack
-        options = ["--json", "--stack", stack.name, "--file", str(stack.files[0])]
-        self._argv = [sys.executable, "-m", "spokectl", *words, *options]
-
-    def __enter__(self) -> "subprocess.Popen[str]":
-        self._process = subprocess.Popen(
-            self._argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        return self._process
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+    options = ["--json", "--stack", context.stack.name, "--file", str(context.stack.files[0])]
+    argv = [sys.executable, "-m", "spokectl", *words, *options]
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 # How it is undone.
