@@ -22,6 +22,7 @@ from spokectl.operations.readiness import wait_until_ready
 from spokectl.wait import Deadline, wait_until
 
 _SCRIPT_TIMEOUT_S = 30.0
+_MARK = "marked-by-a-drill"
 _STEP_POLL_S = 0.002
 _RECEIVER = "SELECT pid FROM pg_stat_wal_receiver"
 _GUARD_DIES = 'kill -KILL "$(ps -o ppid= -p "$(head -n 1 "$PGDATA/postmaster.pid")" | tr -d " ")"'
@@ -105,6 +106,19 @@ def kill_rewind(context: Context, node: str, within_s: int) -> bool:
         return bool(in_node(context, node, _KILL_REWIND, str(within_s), timeout_s=within_s + _SCRIPT_TIMEOUT_S))
     except Failed:
         return False
+
+
+def marked(node: str) -> Fault:
+    """A file in the node's data that no other node has: a copy of another node's data takes it away."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        in_node(context, node, f'touch "$PGDATA/{_MARK}"')
+
+    return Fault(f"the data of {node} marked", Undo("remove_mark", (node,)), inject)
+
+
+def is_marked(context: Context, node: str) -> bool:
+    return _MARK in in_node(context, node, 'ls "$PGDATA"').split()
 
 
 # Replication.
@@ -200,6 +214,12 @@ def _thaw_receiver(context: Context, undo: Undo, _: Deadline) -> None:
         receiver = in_database(context, standby, _RECEIVER)
         if receiver:
             in_node(context, standby, 'kill -CONT "$1" 2>/dev/null || true', receiver)
+
+
+@undo_act("remove_mark")
+def _remove_mark(context: Context, undo: Undo, deadline: Deadline) -> None:
+    for node in undo.services:
+        _tried_until(deadline, f"{node} is not marked", in_node, context, node, f'rm -f "$PGDATA/{_MARK}"')
 
 
 @undo_act("reset_settings")

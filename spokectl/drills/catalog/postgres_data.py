@@ -13,13 +13,21 @@ from spokectl.drills.catalog.postgres_hands import (
 )
 from spokectl.drills.drill import drill
 from spokectl.drills.history import Outcome, Write
-from spokectl.drills.postgres_breaks import in_database, in_node, kill_rewind, little_wal_kept, promoted_by_hand
+from spokectl.drills.postgres_breaks import (
+    in_database,
+    in_node,
+    is_marked,
+    kill_rewind,
+    little_wal_kept,
+    marked,
+    promoted_by_hand,
+)
 from spokectl.drills.stage import Stage
 from spokectl.operations.postgres.guard import DivergentWal
 from spokectl.operations.postgres.reinit import ReinitRequest, look, reinit
 
 GROUP = "PostgreSQL's data"
-_SLOT = "SELECT wal_status FROM pg_replication_slots"
+_SLOT = "SELECT coalesce(restart_lsn::text, wal_status) FROM pg_replication_slots"
 _NEXT_SEGMENT = "SELECT pg_logical_emit_message(true, 'drill', 'x'), pg_switch_wal()"
 _SEGMENTS = 4
 # Whether a word stands in the WAL that was saved.
@@ -36,8 +44,11 @@ _IS_SAVED = 'cat "$1"/0* | grep -aqF "$2" && echo yes || echo no'
 def copy_standby(stage: Stage) -> None:
     before, standby = record(stage), stage.other(stage.holder("primary"))
     request = ReinitRequest(standby)
-    agreed = look(stage.context, request, lambda *_: None)
-    stage.operate(f"postgres reinit {standby}", lambda report: reinit(stage.context, request, agreed, report))
+    with stage.broken(marked(standby)):
+        agreed = look(stage.context, request, lambda *_: None)
+        stage.operate(f"postgres reinit {standby}", lambda report: reinit(stage.context, request, agreed, report))
+        is_copied = not is_marked(stage.context, standby)
+        stage.expect("its data is a copy", is_copied, f"its data is {'new' if is_copied else 'the old one'}")
     until_mode(stage, "synchronous", 60.0)
     expect_no_failover(stage, before)
     expect_same_rows(stage)
@@ -83,15 +94,20 @@ def _expect_saved(stage: Stage, node: str, divergent: DivergentWal | None) -> No
 )
 def left_behind(stage: Stage) -> None:
     before, primary = record(stage), stage.holder("primary")
-    with stage.broken(little_wal_kept(primary, stage.other(primary))):
-        with stage.broken(stopped(stage.other(primary))):
+    standby = stage.other(primary)
+    with stage.broken(little_wal_kept(primary, standby)), stage.broken(marked(standby)):
+        with stage.broken(stopped(standby)):
+            needed = in_database(stage.context, primary, _SLOT)
             for _ in range(_SEGMENTS):
                 in_database(stage.context, primary, _NEXT_SEGMENT)
             in_database(stage.context, primary, "CHECKPOINT")
-            found = in_database(stage.context, primary, _SLOT)
-            stage.expect("the slot is given up", "lost" in found.split(), f"its WAL is {found or 'no slot'}")
+            # Its guard makes a slot that is lost anew, for the copy that has to follow.
+            kept = in_database(stage.context, primary, _SLOT)
+            stage.expect("WAL that the standby needs is dropped", kept != needed, f"{needed} was needed, {kept} is kept")
             stage.go_on()
         until_mode(stage, "synchronous", 120.0)
+        is_copied = not is_marked(stage.context, standby)
+        stage.expect("the standby has copied itself anew", is_copied, f"its data is {'new' if is_copied else 'the old one'}")
     expect_no_failover(stage, before)
     expect_same_rows(stage)
 

@@ -15,6 +15,7 @@ from spokectl.drills.postgres_breaks import (
     kill_rewind,
     killed_with_own_writes,
     little_wal_kept,
+    marked,
     promoted_by_hand,
     receiver_frozen,
     receiver_slow,
@@ -45,7 +46,7 @@ def on(runtime: PretendedRuntime, folder: Path) -> Context:
 
 
 def test_every_fault_names_an_undo_that_there_is() -> None:
-    made = [make("a") for make in (crashed, cut_off_primary, killed_with_own_writes, receiver_frozen)]
+    made = [make("a") for make in (crashed, cut_off_primary, killed_with_own_writes, marked, receiver_frozen)]
     made += [promoted_by_hand("a", "b"), little_wal_kept("a", "b"), receiver_slow("a", 1), tool_killed("stop", "up")]
     assert {fault.undo.act for fault in made} <= UNDOS.keys()
 
