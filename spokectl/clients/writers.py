@@ -72,8 +72,8 @@ class RegistryWriter:
     The content is made from the key.
     """
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=API_TIMEOUT_S)
+    def __init__(self, url: str, *, timeout_s: float = API_TIMEOUT_S) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout_s)
 
     def prepare(self, module: str) -> None:
         """Creates the module that the client will write to. Failed (`load_failed`) when the registry does not."""
@@ -81,6 +81,10 @@ class RegistryWriter:
             self._http.post("/modules", json={"name": module, "description": "written by a load"}).raise_for_status()
 
     def write(self, key: str) -> None:
+        self.created_at(key)
+
+    def created_at(self, key: str) -> str:
+        """Writes, and gives when the registry says that the entry was made: the same for every repetition."""
         module = _module_of(key)
         body = {"module_name": module, "version": key, "files": [{"path": "a.proto", "content": _content_of(key)}]}
         try:
@@ -89,7 +93,7 @@ class RegistryWriter:
             raise WriteRefused(f"no connection: {error}") from error
         if 400 <= answer.status_code < 500:
             raise WriteRefused(f"{answer.status_code} {answer.text}")
-        answer.raise_for_status()
+        return str(answer.raise_for_status().json()["created_at"])
 
     def read(self, key: str) -> None:
         answer = self._http.get(f"/modules/{_module_of(key)}/versions/{key}")

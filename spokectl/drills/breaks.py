@@ -56,10 +56,11 @@ def cut_off(*services: str) -> Fault:
 def removed(*services: str) -> Fault:
     """Gone without a trace but for their volumes; they are made anew. For runtimes that run containers."""
 
-    def inject(context: Context, _: Deadline) -> None:
+    def inject(context: Context, deadline: Deadline) -> None:
         if not isinstance(context.runtime, RemovesContainers):
             raise TypeError(f"the runtime {context.runtime.name} has no containers: the drill must say that it needs them")
         context.runtime.remove(services)
+        _reached(context, services, {RunState.ABSENT}, deadline)
 
     return Fault(f"{_named(services)} removed", Undo("make_anew", services), inject)
 

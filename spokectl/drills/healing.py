@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # Registers the ways to undo.
-from spokectl.drills import breaks, ways  # noqa: F401
+from spokectl.drills import breaks, postgres_breaks, ways  # noqa: F401
 from spokectl.drills.faults import FaultJournal, Left, heal_one
 from spokectl.errors import Incomplete, NotFound, Refused, SpokectlError
 from spokectl.operations.context import Context, running_context

@@ -1,10 +1,22 @@
 """All drills, in the order in which they are listed and run. A module holds the drills of one part of the stack."""
 
-from spokectl.drills.catalog import front, postgres, redis, spokes, storage, whole
+from spokectl.drills.catalog import (
+    front,
+    operators,
+    postgres,
+    postgres_data,
+    postgres_links,
+    redis,
+    spokes,
+    storage,
+    whole,
+)
 from spokectl.drills.drill import CATALOG, Drill
 
 # Importing a module registers its drills; this is the order of the groups.
-GROUPS = [module.GROUP for module in (spokes, front, postgres, redis, storage, whole)]
+GROUPS = [
+    module.GROUP for module in (spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, whole)
+]
 
 
 def all_drills() -> dict[str, Drill]:

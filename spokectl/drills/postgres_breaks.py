@@ -1,0 +1,284 @@
+"""What drills do inside PostgreSQL's nodes, beyond what can be done to any service; each with how it is undone."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+
+from spokectl.clients.writers import TABLE
+from spokectl.drills.breaks import cut_off
+from spokectl.drills.faults import UNDOS, Fault, Undo, undo_act
+from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused
+from spokectl.journal import Underway
+from spokectl.model import RunState
+from spokectl.operations.context import Context, exclusive
+from spokectl.operations.moves import settle_unfinished
+from spokectl.operations.postgres.console import Guards
+from spokectl.operations.postgres.pair import bring
+from spokectl.operations.postgres.reinit import ReinitRequest, look, reinit
+from spokectl.operations.readiness import wait_until_ready
+from spokectl.wait import Deadline, wait_until
+
+_SCRIPT_TIMEOUT_S = 30.0
+_MARK = "marked-by-a-drill"
+_STEP_POLL_S = 0.002
+_RECEIVER = "SELECT pid FROM pg_stat_wal_receiver"
+_GUARD_DIES = 'kill -KILL "$(ps -o ppid= -p "$(head -n 1 "$PGDATA/postmaster.pid")" | tr -d " ")"'
+# With these a standby that is away is left behind after a few segments, and not after gigabytes.
+_SHORT = {"max_slot_wal_keep_size": "1MB", "wal_keep_size": "0"}
+_HALTS = 'for _ in $(seq "$2"); do kill -STOP "$1"; sleep 0.2; kill -CONT "$1"; sleep 0.02; done'
+_KILL_REWIND = r"""
+end=$(($(date +%s) + $1))
+while [ "$(date +%s)" -lt "$end" ]; do
+    found=$(ps -A -o pid=,args= | awk -v of="-D $PGDATA " '$2 ~ /(^|\/)pg_rewind$/ && index($0, of) { print $1; exit }')
+    if [ -n "$found" ] && kill -KILL "$found"; then echo killed; exit 0; fi
+    sleep 0.01
+done
+exit 1
+"""
+
+
+def in_node(context: Context, node: str, script: str, *words: str, timeout_s: float = _SCRIPT_TIMEOUT_S) -> str:
+    """What a shell script says in the node. NotFound when the node does not run; Failed (`script_failed`)."""
+    invocation = context.runtime.invocation(node, ["sh", "-c", script, "sh", *words])
+    try:
+        done = invocation.run(timeout_s)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failed("script_failed", f"{node}: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.strip().rpartition("\n")[2]
+        raise Failed("script_failed", f"{node}: a script ends with {done.returncode}: {said}")
+    return done.stdout.strip()
+
+
+def in_database(context: Context, node: str, *statements: str) -> str:
+    """What the node's server answers its superuser, who comes by the socket; errors as `in_node`."""
+    return in_node(context, node, _PSQL, *statements)
+
+
+_PSQL = """
+for statement; do
+    psql -XAtq -v ON_ERROR_STOP=1 -U postgres -d "${SPOKE_POSTGRES_DATABASE:-spoke}" -c "$statement" || exit
+done
+"""
+
+
+def rows(context: Context, node: str) -> list[str]:
+    """The rows that the drill's SQL clients have there, as that node has them."""
+    return in_database(context, node, f"TABLE {TABLE}").split()
+
+
+# The server and its guard.
+
+
+def crashed(node: str) -> Fault:
+    """The node's guard is killed, and its server dies with it; the runtime starts both again by itself."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        before = context.runtime.inspect()[node].started_at
+        with suppress(Failed):  # in a container the script may end with what it kills
+            in_node(context, node, _GUARD_DIES)
+
+        def blocker() -> str | None:
+            seen = context.runtime.inspect()[node]
+            again = seen.state is RunState.RUNNING and seen.started_at == before
+            return "it runs as before" if again else None
+
+        wait_until(blocker, deadline, what=f"{node} has crashed")
+
+    return Fault(f"the guard of {node} killed, and its server with it", Undo("start", (node,)), inject)
+
+
+def promoted_by_hand(standby: str, primary: str) -> Fault:
+    """`pg_ctl promote` on the standby, past every tool."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        in_node(context, standby, 'pg_ctl promote -D "$PGDATA"')
+
+    return Fault(f"{standby} promoted by hand beside {primary}", Undo("start", (standby, primary)), inject)
+
+
+def kill_rewind(context: Context, node: str, within_s: int) -> bool:
+    """Waits for a pg_rewind of the node's data and kills it; False when none came."""
+    try:
+        return bool(in_node(context, node, _KILL_REWIND, str(within_s), timeout_s=within_s + _SCRIPT_TIMEOUT_S))
+    except Failed:
+        return False
+
+
+def marked(node: str) -> Fault:
+    """A file in the node's data that no other node has: a copy of another node's data takes it away."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        in_node(context, node, f'touch "$PGDATA/{_MARK}"')
+
+    return Fault(f"the data of {node} marked", Undo("remove_mark", (node,)), inject)
+
+
+def is_marked(context: Context, node: str) -> bool:
+    return _MARK in in_node(context, node, 'ls "$PGDATA"').split()
+
+
+# Replication.
+
+
+def cut_off_primary(primary: str) -> Fault:
+    """As `cut_off`, of one that is killed by an operator meanwhile: connected again it is started too."""
+    return replace(cut_off(primary), undo=Undo("connect_and_start", (primary,)))
+
+
+def receiver_frozen(standby: str) -> Fault:
+    """The standby's WAL receiver stands still: it answers, and falls behind."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        in_node(context, standby, 'kill -STOP "$1"', _receiver_of(context, standby))
+
+    return Fault(f"the WAL receiver of {standby} frozen", Undo("thaw_receiver", (standby,)), inject)
+
+
+def receiver_slow(standby: str, times: int) -> Fault:
+    """The standby's WAL receiver stands still for 0.2 s, again and again: commits hear of it as late. It ends by itself."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        in_node(context, standby, _HALTS, _receiver_of(context, standby), str(times))
+
+    return Fault(f"{standby} confirms {times} times only after 0.2 s", Undo("thaw_receiver", (standby,)), inject)
+
+
+def little_wal_kept(primary: str, standby: str) -> Fault:
+    """The primary drops WAL that an absent standby needs after a few megabytes."""
+
+    def inject(context: Context, _: Deadline) -> None:
+        settings = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in _SHORT.items()]
+        in_database(context, primary, *settings, "SELECT pg_reload_conf()")
+
+    undo = Undo("reset_settings", (primary, standby), {"names": list(_SHORT)})
+    return Fault(f"{primary} keeps next to no WAL for a standby that is away", undo, inject)
+
+
+def killed_with_own_writes(primary: str) -> Fault:
+    """As `killed`, of a primary that may hold writes which nobody else has. They are given up when it may not join else."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        context.runtime.kill([primary], deadline)
+
+    return Fault(f"{primary} killed", Undo("start_or_copy", (primary,)), inject)
+
+
+# The operator's tool.
+
+
+def tool_killed(step: str, *words: str) -> Fault:
+    """`spokectl WORDS` in a process of its own, ended by SIGKILL as soon as its journal says that it takes the step."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        with typed(context, *words) as process:
+
+            def blocker() -> str | None:
+                found = Underway(context.state.underway_file).unfinished()
+                if found is not None and step in found.begun:
+                    return None
+                if process.poll() is not None:
+                    raise Failed("not_killed", f"spokectl {' '.join(words)} had ended before it could be killed")
+                return f"it has not come to the step {step}"
+
+            wait_until(blocker, deadline, what=f"spokectl comes to the step {step}", interval_s=_STEP_POLL_S)
+            process.kill()
+
+    return Fault(f"spokectl {' '.join(words)} killed at the step {step}", Undo("end_move"), inject)
+
+
+@contextmanager
+def typed(context: Context, *words: str) -> "Iterator[subprocess.Popen[str]]":
+    """`spokectl WORDS --json` for this stack as another process, which is killed at the end where it still runs."""
+    options = ["--json", "--stack", context.stack.name, "--file", str(context.stack.files[0])]
+    argv = [sys.executable, "-m", "spokectl", *words, *options]
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+# How it is undone.
+
+
+@undo_act("thaw_receiver")
+def _thaw_receiver(context: Context, undo: Undo, _: Deadline) -> None:
+    (standby,) = undo.services
+    with suppress(NotFound):  # its receiver has died with it
+        receiver = in_database(context, standby, _RECEIVER)
+        if receiver:
+            in_node(context, standby, 'kill -CONT "$1" 2>/dev/null || true', receiver)
+
+
+@undo_act("remove_mark")
+def _remove_mark(context: Context, undo: Undo, deadline: Deadline) -> None:
+    for node in undo.services:
+        _tried_until(deadline, f"{node} is not marked", in_node, context, node, f'rm -f "$PGDATA/{_MARK}"')
+
+
+@undo_act("reset_settings")
+def _reset_settings(context: Context, undo: Undo, deadline: Deadline) -> None:
+    """On both: a copy has taken them to the standby."""
+    statements = [f"ALTER SYSTEM RESET {name}" for name in undo.values["names"] if re.fullmatch(r"\w+", name)]
+    for node in undo.services:
+        _tried_until(
+            deadline, f"{node} takes settings back", in_database, context, node, *statements, "SELECT pg_reload_conf()"
+        )
+
+
+@undo_act("connect_and_start")
+def _connect_and_start(context: Context, undo: Undo, deadline: Deadline) -> None:
+    for act in ("restore_network", "start"):
+        UNDOS[act](context, undo, deadline)
+
+
+@undo_act("start_or_copy")
+def _start_or_copy(context: Context, undo: Undo, deadline: Deadline) -> None:
+    (node,) = undo.services
+    give_up_own_writes(context, node, deadline)
+    wait_until_ready(context, [node], deadline, _unheard)
+
+
+@undo_act("end_move")
+def _end_move(context: Context, _: Undo, __: Deadline) -> None:
+    with exclusive(context.state, "drill"):
+        settle_unfinished(context, _unheard)
+
+
+def give_up_own_writes(context: Context, node: str, deadline: Deadline) -> bool:
+    """The node is started; where its guard refuses because of what only it has, that is given up. Whether it was."""
+    with closing(Guards(context.runtime)) as guards:
+        bring(context, guards, node, _unheard)
+        if guards.status(node)["status"].get("code") != "diverged-unprotected":
+            return False
+    request = ReinitRequest(node, discard=True, timeout_s=deadline.remaining_s)
+    reinit(context, request, look(context, request, _unheard), _unheard)
+    return True
+
+
+def _receiver_of(context: Context, standby: str) -> str:
+    receiver = in_database(context, standby, _RECEIVER)
+    if not receiver:
+        raise Failed("no_receiver", f"{standby} receives no WAL")
+    return receiver
+
+
+def _tried_until(deadline: Deadline, what: str, act: Callable[..., object], *words: object) -> None:
+    def blocker() -> str | None:
+        try:
+            act(*words)
+        except (Failed, NotFound, Refused, OutcomeUnknown) as error:
+            return error.message
+        return None
+
+    wait_until(blocker, deadline, what=what, interval_s=0.5)
+
+
+def _unheard(subject: str, state: str, detail: str = "") -> None:
+    """Nobody listens while a fault is undone."""
