@@ -1,10 +1,10 @@
 """All drills, in the order in which they are listed and run. A module holds the drills of one part of the stack."""
 
-from spokectl.drills.catalog import postgres, redis, spokes
+from spokectl.drills.catalog import postgres, redis, seed, spokes
 from spokectl.drills.drill import CATALOG, Drill
 
 # Importing a module registers its drills; this is the order of the groups.
-GROUPS = [module.GROUP for module in (spokes, postgres, redis)]
+GROUPS = [module.GROUP for module in (seed, spokes, postgres, redis)]
 
 
 def all_drills() -> dict[str, Drill]:
