@@ -21,8 +21,9 @@ from spokectl.errors import Failed
 from spokectl.facts import PostgresFacts
 from spokectl.model import Kind, Service
 from spokectl.operations.context import load_balancer
-from spokectl.operations.health import probe, wants_synchronous
+from spokectl.operations.health import observe, probe, wants_synchronous
 from spokectl.operations.registry import address_of, reached
+from spokectl.wait import Deadline
 
 GROUP = "The six tests of the stack's README"
 
@@ -112,7 +113,7 @@ def redis_failover(stage: Stage) -> None:
     left = stage.inject(stopped(old))
     stage.until(f"all Sentinels name {new}", lambda: _not_named(stage, sentinels, new), found=lambda: new)
     stage.note(f"the Sentinels name {new}", new)
-    stage.until("every Spoke is healthy with it", lambda: _unwell(stage, Kind.SPOKE), found=lambda: "healthy")
+    stage.until("every Spoke is healthy with it", lambda: _unwell(stage, stage.names(Kind.SPOKE)), found=lambda: "healthy")
     stage.until_served()
     with looks.roles_said(_service(stage, old)) as said:
         stage.heal(left)
@@ -224,8 +225,10 @@ def metrics(stage: Stage) -> None:
     sources = collectors[:1] or spokes
     stage.note(f"series are read from {', '.join(each.name for each in sources)}")
     before = {each.name: looks.totals(each.name, sources) for each in SERIES}
+    # Within one deadline: each of them is looked at, also after it.
+    deadline = Deadline(_METRICS_WITHIN_S)
     for each in SERIES:
-        _expect_series(stage, each, before[each.name], sources)
+        _expect_series(stage, each, before[each.name], sources, deadline)
     most: dict[str, float] = {}
 
     def in_use() -> str | None:
@@ -237,7 +240,7 @@ def metrics(stage: Stage) -> None:
     stage.until(
         "db_connections_active counts connections in use",
         in_use,
-        _METRICS_WITHIN_S,
+        deadline.remaining_s,
         found=lambda: "at most " + ", ".join(f"{name} {value:g}" for name, value in sorted(most.items())),
     )
 
@@ -301,7 +304,9 @@ def _expect_in_redis(stage: Stage, wanted: set[str]) -> None:
     stage.until("Redis's master has the keys version:*", missing, within_s=30.0, found=lambda: f"all {len(wanted)}")
 
 
-def _expect_series(stage: Stage, wanted: Series, before: series.Totals, sources: Sequence[Service]) -> None:
+def _expect_series(
+    stage: Stage, wanted: Series, before: series.Totals, sources: Sequence[Service], deadline: Deadline
+) -> None:
     names, now = stage.names(Kind.SPOKE), dict(before)
 
     def stands() -> str | None:
@@ -311,7 +316,7 @@ def _expect_series(stage: Stage, wanted: Series, before: series.Totals, sources:
 
     does = "moves" if wanted.counts else "is there"
     found = partial(series.told, before, now)
-    stage.until(f"{wanted.readme} {does} for every Spoke", stands, _METRICS_WITHIN_S, found)
+    stage.until(f"{wanted.readme} {does} for every Spoke", stands, deadline.remaining_s, found)
 
 
 def _expect_replication(stage: Stage, primary: str, standby: str) -> None:
@@ -328,17 +333,17 @@ def _expect_replication(stage: Stage, primary: str, standby: str) -> None:
 
 
 def _not_named(stage: Stage, sentinels: Sequence[str], master: str) -> str | None:
-    named = {each.service: each.master for each in stage.statuses() if each.service in sentinels}
+    named = {each.service: each.master for each in observe(stage.context, sentinels)}
     others = [f"{name} names {whom or 'nobody'}" for name, whom in named.items() if whom != master]
     return ", ".join(others) or None
 
 
-def _unwell(stage: Stage, kind: Kind) -> str | None:
-    bad = [each for each in stage.statuses() if each.kind is kind and not each.ok]
+def _unwell(stage: Stage, names: Sequence[str]) -> str | None:
+    bad = [each for each in observe(stage.context, names) if not each.ok]
     return "; ".join(f"{each.service}: {each.reason or each.health}" for each in bad) or None
 
 
 def _no_replica(stage: Stage, node: str, master: str) -> str | None:
-    seen = next(each for each in stage.statuses() if each.service == node)
+    [seen] = observe(stage.context, [node])
     fine = seen.role == "replica" and seen.master == master and seen.ok
     return None if fine else f"{seen.role or seen.health} of {seen.master or 'nobody'}: {seen.reason}"
