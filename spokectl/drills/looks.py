@@ -17,7 +17,6 @@ from spokectl.operations.registry import address_of, reached
 
 _TIMEOUT_S = 5.0
 _LOOK_S = 0.05
-_METRICS_PORT = 8889
 
 
 def visits(context: Context, path: str, count: int, request_ids: str = "") -> list[Visit]:
@@ -36,9 +35,9 @@ def totals(name: str, sources: Sequence[Service]) -> dict[str, float]:
     found: dict[str, float] = {}
     for source in sources:
         collects = source.kind is Kind.COLLECTOR
-        address = source.address(_METRICS_PORT if collects else source.health.port)
+        port = int(source.environment["SPOKE_OTEL_METRICS_PORT"]) if collects else source.health.port
         try:
-            page = read_metrics(*reached(address), timeout_s=_TIMEOUT_S)
+            page = read_metrics(*reached(source.address(port)), timeout_s=_TIMEOUT_S)
         except NoAnswer:
             continue
         found |= series.totals(page, name, "" if collects else source.name)
