@@ -89,6 +89,19 @@ def tell(host: str, port: int, password: str | None, *words: str, timeout_s: flo
         return _ask(client, *words)
 
 
+def keys_like(host: str, port: int, password: str, pattern: str, *, timeout_s: float) -> list[str]:
+    """The keys that match, such as `version:*`, in their order; other clients go on meanwhile. RedisUnavailable as above."""
+    found: set[str] = set()
+    cursor = "0"
+    with _client(host, port, password, timeout_s) as client:
+        while True:
+            answer: Any = _ask(client, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
+            cursor = _text(answer[0])
+            found.update(map(_text, answer[1]))
+            if cursor == "0":
+                return sorted(found)
+
+
 def announced_address(host: str, port: int, password: str, *, timeout_s: float) -> tuple[str, str]:
     """Host and port by which other servers reach the node, as it is configured. RedisUnavailable as above."""
     told = tell(host, port, password, "CONFIG", "GET", "replica-announce-*", timeout_s=timeout_s)

@@ -191,14 +191,21 @@ class Stage:
         """As `go_on`, for all clients but those of one layer, which cannot."""
         self.go_on(but=[each.name for each in self.load.clients if each.layer == layer])
 
-    def until(self, what: str, blocker: Callable[[], str | None], within_s: float = 120.0) -> bool:
-        """Waits; in vain, the drill has missed its objective, and goes on. `blocker` gives the reason why not yet."""
+    def until(
+        self, what: str, blocker: Callable[[], str | None], within_s: float = 120.0, found: Callable[[], str] | None = None
+    ) -> bool:
+        """Waits; in vain, the drill has missed its objective, and goes on. `blocker` gives the reason why not yet.
+
+        `found` says how it was in the end, beside how long it took.
+        """
+        deadline = Deadline(within_s)
         try:
-            wait_until(blocker, Deadline(within_s), what=what)
+            wait_until(blocker, deadline, what=what)
         except OutcomeUnknown as late:
             self.expect(what, ok=False, found=late.message)
             return False
-        self.expect(what, ok=True, found="it is so")
+        took = f"after {within_s - deadline.remaining_s:.1f} s"
+        self.expect(what, ok=True, found=f"{found()}, {took}" if found else took)
         return True
 
     def until_served(self) -> bool:

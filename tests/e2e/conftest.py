@@ -52,14 +52,16 @@ class Tool:
             }
         )
 
-    def run(self, *words: str, cwd: Path | None = None, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, *words: str, cwd: Path | None = None, stdin: bytes | None = None, timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [*self.getting_there, sys.executable, "-m", "spokectl", *words],
             capture_output=True,
             input=stdin if stdin is not None else b"",
             env=self.environment,
             cwd=cwd or ROOT,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=timeout_s,
         )
 
     def ok(self, *words: str, cwd: Path | None = None) -> str:

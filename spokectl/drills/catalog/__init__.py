@@ -7,6 +7,7 @@ from spokectl.drills.catalog import (
     postgres_data,
     postgres_links,
     redis,
+    seed,
     spokes,
     storage,
     whole,
@@ -15,7 +16,8 @@ from spokectl.drills.drill import CATALOG, Drill
 
 # Importing a module registers its drills; this is the order of the groups.
 GROUPS = [
-    module.GROUP for module in (spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, whole)
+    module.GROUP
+    for module in (seed, spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, whole)
 ]
 
 
