@@ -10,6 +10,7 @@ from html import escape
 
 from spokectl.drills.evidence import TICK_S, Layer, Mark, Stretch, Tick, Trial
 from spokectl.drills.summary import Told, signed, timeline, zero_s
+from spokectl.printable import printable
 
 WIDTHS = (340, 640, 1040)
 """In units of the drawing, which are about a pixel each."""
@@ -135,7 +136,8 @@ def _drawing(trial: Trial, name: str, width: int) -> str:
     height = base + _AXIS
     return (
         f'<svg class="drawing wide-{width}" role="img" viewBox="0 0 {width} {height:g}" width="{width}" height="{height:g}" '
-        f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">Timeline of {escape(trial.drill)}</title>'
+        f'aria-labelledby="{name}-title" aria-describedby="{name}-desc">'
+        f'<title id="{name}-title">Timeline of {escape(printable(trial.drill))}</title>'
         f'<desc id="{name}-desc">{escape(description(trial))}</desc>{"".join(parts)}</svg>'
     )
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 
-from spokectl.drills.drawing import description, drawings
+from spokectl.drills.drawing import drawings
 from spokectl.drills.evidence import IDS_KEPT, Layer, Run, Stretch, Trial, Verdict, worst
 from spokectl.drills.objective import FIGURES, Measure
 from spokectl.drills.summary import (
@@ -144,8 +144,7 @@ def _moments(trial: Trial) -> str:
     ]
     if not rows:
         return ""
-    said = f'<p class="unseen">{_safe(description(trial))}</p>' if trial.ticks else ""
-    return said + _headed("What happened", _table(["", "From the fault", "What", "Which"], rows, numbers=(0, 1)))
+    return _headed("What happened", _table(["", "From the fault", "What", "Which"], rows, numbers=(0, 1)))
 
 
 def _figures(trial: Trial) -> str:
