@@ -103,6 +103,9 @@ class Trial:
     ids: dict[str, list[str]] = field(default_factory=dict)
     ledger: str = ""
     """The file with every request, in the run's folder."""
+    breaks: str = ""
+    holds: str = ""
+    """What was broken and what had to hold, as the drill said it at the time."""
 
     @property
     def missed(self) -> list[str]:

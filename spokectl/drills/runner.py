@@ -80,7 +80,7 @@ def run(request: RunRequest, watcher: Watcher) -> Run:
         try:
             for drill in request.drills:
                 for number in range(1, request.repeat + 1):
-                    trials.append(rehearsal.trial(drill, number))
+                    trials.append(replace(rehearsal.trial(drill, number), breaks=drill.breaks, holds=drill.holds))
                     watcher.ended(trials[-1])
         except KeyboardInterrupt:
             interrupted = True

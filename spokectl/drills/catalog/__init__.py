@@ -15,10 +15,8 @@ from spokectl.drills.catalog import (
 from spokectl.drills.drill import CATALOG, Drill
 
 # Importing a module registers its drills; this is the order of the groups.
-GROUPS = [
-    module.GROUP
-    for module in (seed, spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, whole)
-]
+_IN_ORDER = (seed, spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, whole)
+GROUPS = [module.GROUP for module in _IN_ORDER]
 
 
 def all_drills() -> dict[str, Drill]:
