@@ -46,9 +46,10 @@ class Remembering:
 class PretendedWays:
     """The way into a registry that keeps all but what is in LOSES."""
 
-    def __init__(self, _: Context, name: str, *, direct: bool) -> None:
+    def __init__(self, _: Context, name: str, *, direct: bool, links: object = ()) -> None:
         self._name = name
         assert direct
+        assert not links
 
     def clients(self, saw: Saw) -> list[Client]:
         return clients_of(self._name, "api", 2, saw, lambda _: Remembering())
