@@ -32,6 +32,9 @@ _POLL_S = 0.02
 _ASK_EVERY_S = 1.0
 # How the answer of a Sentinel begins that is in the middle of a failover.
 _UNDER_WAY = "INPROG"
+# How it begins where no replica is fit: one that misses its master for more than so many times down-after is not, unless
+# the Sentinel has missed it as long.
+_UNFIT, _UNFIT_AFTER = "NOGOODSLAVE", 10
 # Longer than the steps that it is for, so that no write is taken by a master that is about to be demoted; and it ends by
 # itself, should nobody be there to end it.
 PAUSE_MS = 30_000
@@ -175,7 +178,21 @@ class RedisMove:
         """Somebody may have started the old master since it was put down; what it took now would be thrown away."""
         if not self._is_master():
             put_down(self.context, self.old.name, deadline)
+            self._refresh_where_unfit(deadline)
         self.have_it_promoted(deadline)
+
+    def _refresh_where_unfit(self, deadline: Deadline) -> None:
+        """Restarts a replica that Sentinels find unfit only because it misses its master for much longer than they do.
+
+        Sentinels that were down too, and began to miss the master later, would never promote it. A restart makes it
+        forget how long it has been alone; what it holds it keeps, and it is a cache that nobody believes unasked.
+        """
+        node = self.node(self.new)
+        alone_s = (node.facts.link_down_s if node else None) or 0
+        down_after_ms = int(self.sentinels[0].environment.get("SPOKE_SENTINEL_DOWN_AFTER_MS", "2000"))
+        if alone_s * 1000 > _UNFIT_AFTER * down_after_ms and _UNFIT in self._ask_one():
+            self.context.runtime.stop([self.new.name], deadline)
+            self.context.runtime.start([self.new.name], deadline)
 
     def have_it_coordinated(self, deadline: Deadline) -> None:
         """The Sentinel has the master hand over: it stops its own writes, waits for the replica, and becomes its replica."""

@@ -1,6 +1,6 @@
 """What becomes of a drill: held, missed, skipped or broken; and that it heals, whatever happens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from spokectl.drills.evidence import Mark, Moment, Run, Trial, Verdict
 from spokectl.drills.faults import Fault, FaultJournal, Undo
 from spokectl.drills.healing import drill_lock
 from spokectl.drills.history import Request, Write, read_ledger
+from spokectl.drills.links import Link
 from spokectl.drills.objective import Objective
 from spokectl.drills.runner import RunRequest, Watcher
 from spokectl.drills.stage import Stage
@@ -46,10 +47,9 @@ class Remembering:
 class PretendedWays:
     """The way into a registry that keeps all but what is in LOSES."""
 
-    def __init__(self, _: Context, name: str, *, direct: bool, links: object = ()) -> None:
+    def __init__(self, _: Context, name: str, *, direct: bool, links: Sequence[Link] = ()) -> None:
         self._name = name
         assert direct
-        assert not links
 
     def clients(self, saw: Saw) -> list[Client]:
         return clients_of(self._name, "api", 2, saw, lambda _: Remembering())

@@ -69,6 +69,9 @@ class Runtime(SeenRuntime):
         self.started += services
         self.servers.nodes |= dict.fromkeys(services, FOLLOWING)
 
+    def stop(self, services: Sequence[str], deadline: Deadline) -> None:
+        """What is stopped is started again."""
+
     def kill(self, services: Sequence[str], deadline: Deadline) -> None:
         """What is killed runs on."""
         self.killed += services
@@ -207,6 +210,21 @@ def test_a_master_that_somebody_has_started_meanwhile_is_put_down_before_the_pro
         pair.move().fence_and_have_it_promoted(PASSED)
     assert pair.runtime.killed == ["redis-master"]
     assert asked(pair) == []
+
+
+@pytest.mark.parametrize(
+    ("alone_s", "said", "restarted"),
+    [(21, "NOGOODSLAVE No suitable replica to promote", True), (19, "NOGOODSLAVE No", False), (21, "IDONTKNOW", False)],
+)
+def test_a_replica_that_is_unfit_only_for_having_been_alone_too_long_is_restarted(
+    alone_s: int, said: str, restarted: bool, pair: Pair
+) -> None:
+    pair.runtime.views = [{name: Inspection(name, RunState.STOPPED) for name in NODES}]
+    pair.servers.nodes = {"redis-replica": replace(FOLLOWING, facts=replace(FOLLOWING.facts, link_down_s=alone_s))}
+    pair.servers.refusals = dict.fromkeys(SENTINELS, said)
+    with pytest.raises(OutcomeUnknown, match="redis-replica becomes master"):
+        pair.move().fence_and_have_it_promoted(Deadline(0.1))
+    assert pair.runtime.started == (["redis-replica"] if restarted else [])
 
 
 def test_the_next_sentinel_is_asked_where_one_cannot(pair: Pair) -> None:
