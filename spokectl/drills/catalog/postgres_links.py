@@ -92,7 +92,6 @@ def cut_standby(stage: Stage) -> None:
     breaks="the standby stands still",
     holds="writes wait until it is given up, loudly; none fails, nobody is promoted, and it catches up afterwards",
     objective={"rto": 10.0, "failed": 0},
-    in_ci=True,
 )
 def freeze_standby(stage: Stage) -> None:
     _without_standby(stage, frozen(stage.other(stage.holder("primary"))))
