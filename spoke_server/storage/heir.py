@@ -15,7 +15,7 @@ from spoke_server.storage.nodes import Connection, Node, as_found, hang_up
 from spoke_server.storage.pools import Pool, open_pools
 
 POLL_S = 0.02
-ANSWER_WITHIN_S = 1.0
+ANSWER_WITHIN_S = 2.0
 
 
 class Heir:

@@ -64,17 +64,6 @@ def test_a_primary_that_comes_back_itself_is_found_and_the_standby_is_left_alone
     wait_for(lambda: not sessions(standby, spoke), "the sessions on the standby to end")
 
 
-def test_a_standby_is_followed_while_the_old_primary_hangs(pair: Pair) -> None:
-    primary, standby, spoke = pair
-    standby.stop(signal.SIGINT)
-    primary.send(signal.SIGSTOP)
-    standby.start()
-    wait_for_heir(standby, spoke)
-    standby.sql("SELECT pg_promote()")
-    spoke.wait_until_ready()
-    assert httpx.post(f"{spoke.url}/modules", json={"name": "m"}, timeout=30).status_code == 201
-
-
 def test_a_missing_primary_is_one_short_line_that_is_not_repeated(pair: Pair) -> None:
     primary, standby, spoke = pair
     primary.stop(signal.SIGKILL)
