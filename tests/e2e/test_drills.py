@@ -30,6 +30,7 @@ def test_the_six_tests_of_the_readme_and_those_of_ci_hold(make_tool: Callable[..
     tool = make_tool("e2e-drills", runtime=runtime)
     tool.up()
     code, said = drilled(tool, "--seed-tests", "--ci", "--objective", ANY_TIME)
+    assert said["data"], said["error"]
     trials = {each["drill"]: each for each in said["data"]["trials"]}
     bad = {name: (each["verdict"], each["why"], failing(each)) for name, each in trials.items() if each["verdict"] != "held"}
     wanted = {each.name: each for each in all_drills().values() if each.seed_test or each.in_ci}
