@@ -68,7 +68,7 @@ def test_without_a_fence_the_drill_of_a_frozen_primary_is_missed(tool: Tool) -> 
 
 
 def test_without_its_guard_the_drill_of_a_frozen_standby_is_missed(tool: Tool) -> None:
-    """Frozen with the standby, the primary's guard does not give it up. It goes on once the drill has healed what it broke."""
+    """Frozen with the standby, it does not give that up. It goes on once the drill has healed what it broke."""
     guard = guard_of(tool, observed(tool)[1]["primary"])
     faults, over = tool.state / tool.stack / "faults.jsonl", threading.Event()
 
