@@ -4,10 +4,13 @@ A fault that one runtime alone can do is asked for by its capability (`Drill.nee
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from spokectl.drills.faults import Fault, Undo, undo_act
+from spokectl.errors import Incomplete
 from spokectl.model import DOWN, RunState
-from spokectl.operations.context import Context
+from spokectl.operations.context import Context, exclusive
+from spokectl.operations.moves import settle_unfinished
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.rollout import reload
 from spokectl.runtime.base import CutsNetwork, RemovesContainers, unsaid
@@ -99,6 +102,13 @@ def _unpause(context: Context, undo: Undo, _: Deadline) -> None:
     seen = context.runtime.inspect()
     # An operation may have killed what stood still, and started it anew.
     context.runtime.unpause([name for name in undo.services if seen[name].state is RunState.PAUSED])
+
+
+@undo_act("end_move")
+def _end_move(context: Context, _: Undo, __: Deadline) -> None:
+    """Ends a move of a role that was broken off. That the old node has not joined yet is for whoever heals that node."""
+    with suppress(Incomplete), exclusive(context.state, "drill heal"):
+        settle_unfinished(context, _unheard)
 
 
 @undo_act("restore_network")

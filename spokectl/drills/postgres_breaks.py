@@ -13,8 +13,7 @@ from spokectl.drills.faults import UNDOS, Fault, Undo, undo_act
 from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused
 from spokectl.journal import Underway
 from spokectl.model import RunState
-from spokectl.operations.context import Context, exclusive
-from spokectl.operations.moves import settle_unfinished
+from spokectl.operations.context import Context
 from spokectl.operations.postgres.console import Guards
 from spokectl.operations.postgres.pair import bring
 from spokectl.operations.postgres.reinit import ReinitRequest, look, reinit
@@ -241,14 +240,10 @@ def _connect_and_start(context: Context, undo: Undo, deadline: Deadline) -> None
 @undo_act("start_or_copy")
 def _start_or_copy(context: Context, undo: Undo, deadline: Deadline) -> None:
     (node,) = undo.services
+    # Of one that was broken off only the end could be missing that the node itself is in the way of.
+    UNDOS["end_move"](context, undo, deadline)
     give_up_own_writes(context, node, deadline)
     wait_until_ready(context, [node], deadline, _unheard)
-
-
-@undo_act("end_move")
-def _end_move(context: Context, _: Undo, __: Deadline) -> None:
-    with exclusive(context.state, "drill"):
-        settle_unfinished(context, _unheard)
 
 
 def give_up_own_writes(context: Context, node: str, deadline: Deadline) -> bool:

@@ -153,11 +153,16 @@ class Stage:
     def operate(self, words: str, act: Callable[[Report], Result]) -> Result:
         """Does what the command `spokectl WORDS` does, with its steps on the timeline; its errors are the caller's."""
         self.notebook.mark(Mark.COMMAND, f"spokectl {words}")
+        # A move that is broken off with this process is ended by whoever heals.
+        number = self._faults.began(f"spokectl {words} broken off", Undo("end_move"))
         try:
             result = act(self._report)
         except SpokectlError as error:
             self.note(f"{words}: {error.code}: {error.message}")
+            if not self.context.state.underway_file.exists():
+                self._faults.healed(number)
             raise
+        self._faults.healed(number)
         self.note(f"{words}: done")
         return result
 

@@ -68,17 +68,17 @@ def test_without_a_fence_the_drill_of_a_frozen_primary_is_missed(tool: Tool) -> 
 
 
 def test_without_its_guard_the_drill_of_a_frozen_standby_is_missed(tool: Tool) -> None:
-    """Frozen, the primary's guard does not give the standby up. It goes on once the drill has healed what it broke."""
+    """Frozen with the standby, it does not give that up. It goes on once the drill has healed what it broke."""
     guard = guard_of(tool, observed(tool)[1]["primary"])
     faults, over = tool.state / tool.stack / "faults.jsonl", threading.Event()
 
-    def thaw() -> None:
+    def freeze_meanwhile() -> None:
         eventually(lambda: over.is_set() or " frozen" in _text(faults), "the standby is frozen", COMMAND_TIMEOUT_S)
+        guard.suspend()
         eventually(lambda: over.is_set() or "healed" in _text(faults), "the standby is thawed", COMMAND_TIMEOUT_S)
         guard.resume()
 
-    guard.suspend()
-    watcher = threading.Thread(target=thaw)
+    watcher = threading.Thread(target=freeze_meanwhile)
     watcher.start()
     try:
         done = tool.run("drill", "run", "postgres-standby-freeze", "--json")
