@@ -49,14 +49,14 @@ def redis_and_sentinel(stage: Stage) -> None:
 @drill(
     "s3-and-spoke",
     group=GROUP,
-    breaks="the object store and a Spoke are killed at once, until a write is refused; the Spoke comes back first",
+    breaks="the object store and a Spoke are killed at once, until a write is refused",
     holds="writes wait or are refused, nothing acknowledged is lost, and all goes on with the store",
 )
 def store_and_spoke(stage: Stage) -> None:
     def blocker() -> str | None:
         return None if any(each.layer == API and not each.ok for each in stage.load.saw.requests) else "they wait"
 
-    with stage.broken(killed(*stage.names(Kind.S3))), stage.broken(killed(stage.names(Kind.SPOKE)[0])):
+    with stage.broken(killed(*stage.names(Kind.S3), stage.names(Kind.SPOKE)[0])):
         stage.until("a write is refused", blocker, within_s=60.0)
     stage.go_on()
 
