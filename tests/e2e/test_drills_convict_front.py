@@ -59,7 +59,7 @@ def with_spokes_that_believe_redis(folder: Path) -> None:
 
 
 def test_a_load_balancer_that_does_not_try_another_spoke_is_convicted(drilled: Callable[..., dict[str, Any]]) -> None:
-    trial = drilled("spoke-kill", without_retries)
+    trial = drilled("spoke-last-one", without_retries)
     measures = {each["name"]: each["found"] for each in trial["measures"]}
     assert measures["failed"] > 0
     # It fails clients, and lies to none.

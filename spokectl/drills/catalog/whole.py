@@ -11,10 +11,8 @@ from spokectl.model import Kind
 from spokectl.operations.health import application_credentials, postgres_node, probe
 from spokectl.operations.lifecycle import UpRequest, up
 from spokectl.operations.registry import reached
-from spokectl.wait import Deadline
 
 GROUP = "The whole"
-_ONE_PRIMARY_WITHIN_S = 60.0
 _LET_IN_WITHIN_S = 5.0
 
 
@@ -49,14 +47,14 @@ def redis_and_sentinel(stage: Stage) -> None:
 @drill(
     "s3-and-spoke",
     group=GROUP,
-    breaks="the object store and a Spoke are killed at once, until a write is refused; the Spoke comes back first",
+    breaks="the object store and a Spoke are killed at once, until a write is refused",
     holds="writes wait or are refused, nothing acknowledged is lost, and all goes on with the store",
 )
 def store_and_spoke(stage: Stage) -> None:
     def blocker() -> str | None:
         return None if any(each.layer == API and not each.ok for each in stage.load.saw.requests) else "they wait"
 
-    with stage.broken(killed(*stage.names(Kind.S3))), stage.broken(killed(stage.names(Kind.SPOKE)[0])):
+    with stage.broken(killed(*stage.names(Kind.S3), stage.names(Kind.SPOKE)[0])):
         stage.until("a write is refused", blocker, within_s=60.0)
     stage.go_on()
 
@@ -91,17 +89,16 @@ def connections_used_up(stage: Stage) -> None:
     "everything-killed",
     group=GROUP,
     breaks="every server is killed at the same moment, and `spokectl up` is typed",
-    holds=f"there is one primary within {_ONE_PRIMARY_WITHIN_S:g} s, and nothing acknowledged is lost",
+    holds="a primary commits again within a minute, everybody comes back, and nothing acknowledged is lost",
+    objective={"postgres_gap": 60.0},
 )
 def everything_killed(stage: Stage) -> None:
     context = stage.context
     everyone = [name for kind in Kind if kind is not Kind.JOB for name in stage.names(kind)]
     with stage.broken(killed(*everyone)):
-        end = Deadline(_ONE_PRIMARY_WITHIN_S)
         request = UpRequest(context.stack.name, context.stack.files[0])
         stage.operate("up", lambda report: up(request, report))
-        took_s = _ONE_PRIMARY_WITHIN_S - end.remaining_s
-        stage.expect("one primary in time", not end.passed, f"{stage.holder('primary')}, {took_s:.0f} s after `up`")
+        stage.note(f"{stage.holder('primary')} is the primary")
     stage.go_on()
 
 
