@@ -18,6 +18,7 @@ from spokectl.drills.summary import (
     figures_of,
     headline,
     is_own,
+    loudest,
     promised,
     signed,
     spread,
@@ -60,8 +61,8 @@ def _verdict(run: Run) -> str:
     seed = "" if run.seed is None else f" · seed {run.seed}"
     said = "".join(f"<li>{_safe(each)}</li>" for each in facts(run))
     return (
-        f'<header class="verdict {run.verdict}">\n'
-        f'<h1><span class="sign" aria-hidden="true">{SIGNS[run.verdict]}</span> {_safe(headline(run))}</h1>\n'
+        f'<header class="verdict {loudest(run)}">\n'
+        f'<h1><span class="sign" aria-hidden="true">{SIGNS[loudest(run)]}</span> {_safe(headline(run))}</h1>\n'
         f'<p class="counts">{_safe(verdict_counts(run.trials))}</p>\n{f"<ul>{said}</ul>" if said else ""}\n'
         f'<p class="meta">{_safe(where)} · {_safe(when)}<br><code>{_safe(typed)}</code>'
         f"{_safe(seed)} · run {_safe(run.id)}</p>\n"
@@ -79,7 +80,9 @@ def _summary(run: Run) -> str:
         tries = f'<br><span class="quiet">{len(trials)} trials: {links}</span>' if len(trials) > 1 else ""
         cells = [f"{name}{tries}", _badge(verdict, trials), _promise(trials), _finding(trials)]
         rows.append(cells)
-    return _section("What was promised, and what was found", _table(["Drill", "Verdict", "Promised", "Found"], rows))
+    return _section(
+        "What was promised, and what was found", _table(["Drill", "Verdict", "Promised", "Found"], rows, stacked=True)
+    )
 
 
 def _badge(verdict: Verdict, trials: Sequence[Trial]) -> str:
@@ -204,15 +207,25 @@ def _headed(head: str, body: str) -> str:
     return f"<h3>{_safe(head)}</h3>\n{body}"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """Cells are HTML already; `numbers`: the columns that stand on the right."""
+def _table(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = (), *, stacked: bool = False
+) -> str:
+    """Cells are HTML already. `numbers`: columns on the right; `stacked`: one below the other where it is narrow."""
 
-    def cell(kind: str, number: int, text: str) -> str:
-        return f"<{kind}{' class=number' if number in numbers else ''}>{text}</{kind[:2]}>"
+    def cell(number: int, text: str, kind: str, role: str) -> str:
+        styled = ' class="number"' if number in numbers else ""
+        text = text.replace(" s", "\u00a0s") if styled else text  # a number stays with its unit
+        # Laid out otherwise, a table is none any more for who does not see it, unless its parts say so.
+        return f"<{kind}{styled}{f' role={role}' * stacked}>{text}</{kind[:2]}>"
 
-    head = "".join(cell("th scope=col", number, _safe(each)) for number, each in enumerate(heads))
-    body = "".join(f"<tr>{''.join(cell('td', number, each) for number, each in enumerate(row))}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    def row(cells: str) -> str:
+        return f"<tr{' role=row' * stacked}>{cells}</tr>"
+
+    head = row("".join(cell(number, _safe(each), "th scope=col", "columnheader") for number, each in enumerate(heads)))
+    body = "".join(row("".join(cell(number, text, "td", "cell") for number, text in enumerate(cells))) for cells in rows)
+    kind = ' class="stacked" role=table' if stacked else ""
+    group = " role=rowgroup" * stacked
+    return f'<div class="scroll"><table{kind}><thead{group}>{head}</thead><tbody{group}>{body}</tbody></table></div>'
 
 
 def _safe(text: str) -> str:

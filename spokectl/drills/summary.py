@@ -53,8 +53,15 @@ def headline(run: Run) -> str:
         return "What was promised was held" if kept == 1 else f"What was promised was held in all {kept} trials"
     broken = sum(each.verdict is Verdict.BROKEN for each in done)
     missed = len(done) - kept - broken
-    parts = [f"missed in {missed}"] * bool(missed) + [f"could not be tried in {broken}"] * bool(broken)
-    return f"What was promised was {' and '.join(parts)} of {_counted(len(done), 'trial')}"
+    if len(done) == 1:
+        return f"What was promised {'was missed' if missed else 'could not be tried'}"
+    parts = [f"was missed in {missed}"] * bool(missed) + [f"could not be tried in {broken}"] * bool(broken)
+    return f"What was promised {' and '.join(parts)} of {len(done)} trials"
+
+
+def loudest(run: Run) -> Verdict:
+    """What a run is shown as: what was missed is told also where something else could not be tried."""
+    return Verdict.MISSED if any(each.verdict is Verdict.MISSED for each in run.trials) else run.verdict
 
 
 def facts(run: Run) -> list[str]:
@@ -67,8 +74,10 @@ def facts(run: Run) -> list[str]:
     waits = [(found(each, "rto"), each) for each in judged if any(one.name == "rto" for one in each.measures)]
     if waits:
         longest, trial = max(waits, key=lambda pair: math.inf if pair[0] is None else pair[0])
-        waited = "had no write acknowledged any more" if longest is None else f"waited at most {value('rto', longest)}"
-        said.append(f"Clients {waited} for a write to be acknowledged ({trial.drill}).")
+        if longest is None:
+            said.append(f"Once no write was acknowledged any more ({trial.drill}).")
+        else:
+            said.append(f"Clients waited at most {value('rto', longest)} for a write to be acknowledged ({trial.drill}).")
     failed = int(sum(found(each, "failed") or 0 for each in judged))
     said.append("No request failed." if not failed else f"{_counted(failed, 'request')} failed.")
     return said

@@ -9,11 +9,14 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spokectl.drills.drill import Drill, Need
 from spokectl.drills.evidence import Run, Trial, Verdict, worst
 from spokectl.drills.objective import FIGURES, finite
 from spokectl.drills.summary import by_drill, figures_of, headline_figure, spread, value
+
+if TYPE_CHECKING:
+    from spokectl.drills.drill import Drill
 
 FEWEST = 3
 _FACTOR = 1.5
@@ -98,8 +101,11 @@ class Comparison:
     said: list[str]
 
 
-def listed(drills: Iterable[Drill], runs: Sequence[Run]) -> list[Listed]:
+def listed(drills: Iterable["Drill"], runs: Sequence[Run]) -> list[Listed]:
     """Every drill as `drill list` shows it. `runs`: oldest first."""
+    # With the drills come all clients of a stack, which `drill show` and `compare` have no need of.
+    from spokectl.drills.drill import Need
+
     past = pasts(runs)
     return [
         Listed(

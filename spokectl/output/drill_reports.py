@@ -14,6 +14,7 @@ from spokectl.drills.summary import (
     facts,
     figures_of,
     headline,
+    loudest,
     promised,
     signed,
     spread,
@@ -80,7 +81,7 @@ def print_runs(runs: Sequence[Run], unreadable: dict[str, str]) -> None:
 
 def print_shown(run: Run) -> None:
     """The verdict, then every trial with its timeline; of several trials of a drill also their median and worst."""
-    _say(f": {verdict_counts(run.trials)}", sign=SIGNS[run.verdict], strong=headline(run))
+    _say(f": {verdict_counts(run.trials)}", sign=SIGNS[loudest(run)], strong=headline(run))
     for fact in facts(run):
         _say(f"  {fact}")
     _say(f"  run {run.id}, {_when(run)}, {run.ended_s - run.began_s:.0f} s, {run.runtime} runtime, stack {run.stack}")

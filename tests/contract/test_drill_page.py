@@ -85,6 +85,15 @@ def test_nothing_is_wider_than_the_window(shown: Page, pages: dict[str, Path], n
     assert outside == []
 
 
+@pytest.mark.parametrize("name", ["held", "missed"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_table_has_to_be_scrolled_sideways(shown: Page, pages: dict[str, Path], name: str, width: int) -> None:
+    shown.show(pages[name], width)
+    wide = """[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > each.clientWidth)
+      .map(each => each.textContent.slice(0, 60))"""
+    assert shown.ask(wide) == []
+
+
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_labels_stand_clear_of_one_another_and_within_their_drawing(
@@ -174,6 +183,11 @@ def test_whoever_does_not_see_it_hears_what_it_shows(shown: Page, pages: dict[st
     assert drawn == ["Timeline of postgres-kill", "Timeline of endless"]
     assert any(role == "heading" and "missed in 2" in name for role, name in heard)
     assert sum(role == "table" for role, _ in heard) >= 5
+    shown.show(pages["missed"], 400)  # where the first table is laid out otherwise
+    tree = shown.call("Accessibility.getFullAXTree")["nodes"]
+    narrow = [(each["role"]["value"], each.get("name", {}).get("value", "")) for each in tree if not each.get("ignored")]
+    for role in ("table", "row", "cell", "columnheader"):
+        assert sorted(each for each in narrow if each[0] == role) == sorted(each for each in heard if each[0] == role)
 
 
 def test_on_paper_every_trial_is_whole(shown: Page, pages: dict[str, Path]) -> None:
