@@ -26,6 +26,7 @@ from spoke_server.storage.blobs import Blobs
 from spoke_server.storage.postgres import Postgres
 from spoke_server.storage.shared_cache import SharedCache
 from spoke_server.telemetry import Telemetry
+from spoke_server.whole_answers import WholeAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Server:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=WholeAnswers,
             ws="none",
             lifespan="off",
             access_log=False,
