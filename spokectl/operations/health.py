@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from spokectl.errors import Degraded, ExitCode
@@ -59,11 +60,16 @@ class ServiceStatus:
         return self.health in {"healthy", "done", "left-out"}
 
 
-def load_probes() -> None:
-    """Imports the clients that probes need, so that it need not be done later, when the servers want the processor."""
-    import spokectl.clients.postgres
-    import spokectl.clients.probe
-    import spokectl.clients.redis  # noqa: F401 - importing is all
+_CLIENTS = {"postgres": "postgres", "redis": "redis", "sentinel": "redis", "s3": "probe", "http": "probe"}
+
+
+def load_probes(protocols: Iterable[str] = tuple(_CLIENTS)) -> None:
+    """Imports the clients that probes need, and no others.
+
+    Before the servers want the processor, and by one thread: several that import at once wait for each other.
+    """
+    for client in sorted({_CLIENTS[each] for each in protocols if each in _CLIENTS}):
+        import_module(f"spokectl.clients.{client}")
 
 
 def probe(service: Service, *, timeout_s: float = PROBE_TIMEOUT_S) -> Health:
@@ -98,6 +104,8 @@ def observe(context: Context, names: Iterable[str], *, guards: bool = False) -> 
 
     wanted = list(names)
     asked = [*wanted, *_asked_besides(context.stack, wanted)]
+    running = [name for name in asked if name in inspections and inspections[name].state is RunState.RUNNING]
+    load_probes(context.stack.services[name].health.protocol for name in running)
     with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
         return agreed(context.stack, list(pool.map(look, asked)))[: len(wanted)]
 

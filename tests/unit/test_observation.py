@@ -14,7 +14,8 @@ from spokectl.operations.endpoints import Endpoint
 from spokectl.operations.health import disk_is_full
 from spokectl.operations.observe import StatusData
 from spokectl.operations.outlook import outlook
-from spokectl.operations.postgres.observe import Lag, PostgresStatus, lags, slot_rows
+from spokectl.operations.postgres.lag import Lag, lags
+from spokectl.operations.postgres.observe import PostgresStatus, slot_rows
 from spokectl.output import databases
 from spokectl.output.stack import print_status
 from tests.unit.statuses import (
