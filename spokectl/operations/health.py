@@ -27,6 +27,7 @@ PROBE_TIMEOUT_S = 3.0
 # Two segments of WAL: where the next one cannot be made, PostgreSQL ends.
 _DISK_FULL_BYTES = 32 << 20
 _ASK_GUARD = ("unhealthy", "degraded")
+REPLAY_PAUSED = "its replay is paused: reads from it grow old; SELECT pg_wal_replay_resume() lets it go on"
 WHO_AGREE = frozenset({Kind.REDIS, Kind.SENTINEL})
 """They are judged together: who is master is a matter between them."""
 
@@ -267,8 +268,10 @@ def _probe_postgres(service: Service, timeout_s: float) -> Health:
     said = Health(service.name, ok=True, role=node.role, version=node.version, facts=node.facts)
     if disk_is_full(node.facts.free_bytes):
         return replace(said, ok=False, reason=f"its disk is full: {human_bytes(node.facts.free_bytes or 0)} free")
+    if node.in_recovery and not node.streaming:
+        return replace(said, ok=False, reason="it receives no WAL from a primary")
     if node.in_recovery:
-        return said if node.streaming else replace(said, ok=False, reason="it receives no WAL from a primary")
+        return replace(said, reason=REPLAY_PAUSED, degraded=True) if node.facts.replay_paused else said
     reason = _lacking_protection(node) if wants_synchronous(service) else ""
     if reason:
         return replace(said, reason=reason, degraded=True)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from spokectl.clients.postgres import PostgresNode
 from spokectl.errors import ExitCode
+from spokectl.facts import PostgresFacts
 from spokectl.model import Health, HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations import health
 from spokectl.operations.context import Context
@@ -13,6 +15,7 @@ from spokectl.operations.endpoints import endpoints
 from spokectl.operations.health import ServiceStatus, judged, observe, with_last_words
 from spokectl.runtime.local.runtime import LocalRuntime
 from spokectl.settings import StackState
+from tests.unit.statuses import STANDBY
 from tests.unit.test_readiness import SeenRuntime
 
 
@@ -130,3 +133,20 @@ def test_clients_are_imported_before_the_threads_that_ask_begin(tmp_path: Path, 
     stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
     observe(Context(stack, StackState("second", tmp_path), SeenRuntime([seen])), services)
     assert done == [["http"], "web"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "health_word", "reason"),
+    [
+        (STANDBY, "healthy", ""),
+        (replace(STANDBY, replay_paused=True), "degraded", health.REPLAY_PAUSED),
+        (replace(STANDBY, replay_paused=True, receiver=None), "unhealthy", "it receives no WAL from a primary"),
+    ],
+)
+def test_a_standby_that_applies_nothing_is_degraded(
+    facts: PostgresFacts, health_word: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_ask_postgres", lambda *_: PostgresNode("18.6", facts))
+    service = Service("b", Kind.POSTGRES, "replica", HealthProbe("postgres", 5432), {}, "b")
+    seen = health.observe_one(service, Inspection("b", RunState.RUNNING, pid=1))
+    assert (seen.health, seen.reason) == (health_word, reason)

@@ -39,6 +39,7 @@ DOCUMENT: dict[str, Any] = {
     "replay_lsn": None,
     "replay_lag_bytes": None,
     "replay_age_s": None,
+    "replay_paused": False,
     "free_mib": None,
     "started_at": "2026-11-25T03:03:09.133473+00:00",
     "commits_wait": True,
