@@ -73,6 +73,7 @@ class PostgresFacts:
     `replay_age_s`: since the last transaction that a standby replayed was committed: an upper bound of its lag.
     `connections_allowed`: for everybody; `connections_reserved` of `connections_max` are kept for operators.
     `free_bytes`: the room on the disk of its data, in whole MiB; None where its guard has not said it.
+    `replay_paused`: somebody told a standby to keep what it receives, and not to apply it.
     """
 
     role: str
@@ -90,6 +91,7 @@ class PostgresFacts:
     followers: tuple[Follower, ...]
     slots: tuple[Slot, ...]
     free_bytes: int | None = None
+    replay_paused: bool = False
 
     @property
     def connections_allowed(self) -> int:

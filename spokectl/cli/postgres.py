@@ -100,11 +100,13 @@ def reinit(
     """
     from spokectl.operations.postgres import reinit as operation
     from spokectl.operations.postgres.moves import open_pair
+    from spokectl.operations.postgres.pair import other_than
     from spokectl.output.reinit import loss_lines, print_reinit, reinit_notes
     from spokectl.output.stack import progress
 
     call = current_call()
     context = open_pair(call.stack, call.file)
+    other_than(context, node)  # nobody is asked about a node that does not exist
     request = operation.ReinitRequest(node, discard, timeout)
     if dry_run:
         planned = operation.plan(context, request)
@@ -142,12 +144,14 @@ def adopt(
     """
     from spokectl.operations.postgres import adopt as operation
     from spokectl.operations.postgres.moves import open_pair
+    from spokectl.operations.postgres.pair import other_than
     from spokectl.operations.postgres.tables import ADOPT_STEPS
     from spokectl.output.adopt import adopt_notes, choice_lines, print_adopt
     from spokectl.output.stack import progress
 
     call = current_call()
     context = open_pair(call.stack, call.file)
+    other_than(context, node)  # nobody is asked about a node that does not exist
     request = operation.AdoptRequest(node, reason)
     question = f"Make {node} the primary"
     require_answerer(question, yes=yes)

@@ -20,6 +20,7 @@ SELECT standby, current_setting('server_version'), json_build_object(
   'lsn', lsn,
   'replay_lsn', CASE WHEN standby THEN replay_lsn END,
   'replay_lag_bytes', CASE WHEN standby THEN pg_wal_lsn_diff(lsn, replay_lsn) END,
+  'replay_paused', CASE WHEN standby THEN pg_is_wal_replay_paused() ELSE false END,
   'replay_age_s', CASE WHEN standby THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END,
   'free_mib', (SELECT (regexp_match(application_name, '^spoke_guard, (\d+) MiB free$'))[1]::bigint FROM pg_stat_activity
                WHERE usename = current_user AND application_name LIKE 'spoke_guard, %' LIMIT 1),
@@ -85,6 +86,7 @@ def facts(standby: bytes, document: bytes) -> PostgresFacts:
         receiver=_receiver(receiver) if receiver else None,
         followers=tuple(_follower(each) for each in found["followers"] or []),
         slots=tuple(Slot(**each) for each in found["slots"] or []),
+        replay_paused=found["replay_paused"],
         free_bytes=None if found["free_mib"] is None else found["free_mib"] << 20,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from spokectl.errors import Degraded, ExitCode
@@ -27,6 +28,7 @@ PROBE_TIMEOUT_S = 3.0
 _DISK_FULL_BYTES = 32 << 20
 _TILT = "TILT: its clock jumped or it stood still, so it decides nothing for 30 s"
 _ASK_GUARD = ("unhealthy", "degraded")
+REPLAY_PAUSED = "its replay is paused: reads from it grow old; SELECT pg_wal_replay_resume() lets it go on"
 WHO_AGREE = frozenset({Kind.REDIS, Kind.SENTINEL})
 """They are judged together: who is master is a matter between them."""
 
@@ -60,11 +62,16 @@ class ServiceStatus:
         return self.health in {"healthy", "done", "left-out"}
 
 
-def load_probes() -> None:
-    """Imports the clients that probes need, so that it need not be done later, when the servers want the processor."""
-    import spokectl.clients.postgres
-    import spokectl.clients.probe
-    import spokectl.clients.redis  # noqa: F401 - importing is all
+_CLIENTS = {"postgres": "postgres", "redis": "redis", "sentinel": "redis", "s3": "probe", "http": "probe"}
+
+
+def load_probes(protocols: Iterable[str] = tuple(_CLIENTS)) -> None:
+    """Imports the clients that probes need, and no others.
+
+    Before the servers want the processor, and by one thread: several that import at once wait for each other.
+    """
+    for client in sorted({_CLIENTS[each] for each in protocols if each in _CLIENTS}):
+        import_module(f"spokectl.clients.{client}")
 
 
 def probe(service: Service, *, timeout_s: float = PROBE_TIMEOUT_S) -> Health:
@@ -99,6 +106,8 @@ def observe(context: Context, names: Iterable[str], *, guards: bool = False) -> 
 
     wanted = list(names)
     asked = [*wanted, *_asked_besides(context.stack, wanted)]
+    running = [name for name in asked if name in inspections and inspections[name].state is RunState.RUNNING]
+    load_probes(context.stack.services[name].health.protocol for name in running)
     with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
         return agreed(context.stack, list(pool.map(look, asked)))[: len(wanted)]
 
@@ -260,8 +269,10 @@ def _probe_postgres(service: Service, timeout_s: float) -> Health:
     said = Health(service.name, ok=True, role=node.role, version=node.version, facts=node.facts)
     if disk_is_full(node.facts.free_bytes):
         return replace(said, ok=False, reason=f"its disk is full: {human_bytes(node.facts.free_bytes or 0)} free")
+    if node.in_recovery and not node.streaming:
+        return replace(said, ok=False, reason="it receives no WAL from a primary")
     if node.in_recovery:
-        return said if node.streaming else replace(said, ok=False, reason="it receives no WAL from a primary")
+        return replace(said, reason=REPLAY_PAUSED, degraded=True) if node.facts.replay_paused else said
     reason = _lacking_protection(node) if wants_synchronous(service) else ""
     if reason:
         return replace(said, reason=reason, degraded=True)

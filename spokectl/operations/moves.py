@@ -1,8 +1,8 @@
 """Moves of a role as commands: what PostgreSQL's and Redis's have in common, and the end of one that was broken off."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -229,6 +229,19 @@ def settle_unfinished(context: Context, report: Report) -> Settled | None:
             ending["message"] = settled.sentence
     report("stack", "notice", f"{found.operation}: {settled.sentence}")
     return settled
+
+
+@contextmanager
+def after(settled: Settled | None) -> Iterator[None]:
+    """What is refused inside does not say that nothing was changed, where a broken-off move has been ended before."""
+    try:
+        yield
+    except Refused as error:
+        if settled is not None:
+            rest = error.message.removeprefix("nothing was changed: ")
+            error.message = f"{settled.operation} was broken off and is {settled.sentence}; nothing else was changed: {rest}"
+            error.args = (error.message,)
+        raise
 
 
 def _reopened(context: Context, journal: Underway, found: Unfinished) -> tuple[Table[Moving], Moving]:

@@ -63,9 +63,12 @@ def _of_postgres(nodes: Sequence[ServiceStatus], record: ClusterRecord | None, c
         0: "no acknowledged write is at risk",
         None: "how much of what was acknowledged is at risk is not known",
     }.get(risk, f"at most {risk} bytes ({human_bytes(risk or 0)}) of acknowledged writes are at risk")
+    # A promotion ends the pause; a planned move asks for the end before.
+    paused = isinstance(standby.facts, PostgresFacts) and standby.facts.replay_paused
+    first = "; its replay is paused: what it has not applied comes first, and a switchover is refused" if paused else ""
     return Outlook(
         primary.service,
-        f"{lost}: {standby.service} takes over at `{command}`, {words}",
+        f"{lost}: {standby.service} takes over at `{command}`, {words}{first}",
         standby.service,
         risk,
     )

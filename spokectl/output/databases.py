@@ -2,16 +2,20 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from spokectl.facts import PostgresFacts, RedisFacts, SentinelFacts, Sessions
 from spokectl.operations.health import ServiceStatus
 from spokectl.operations.outlook import Outlook
 from spokectl.operations.postgres.guard import ClusterRecord
-from spokectl.operations.postgres.observe import Connections, Lag, PostgresStatus, SlotRow, lags
-from spokectl.operations.redis.observe import RedisStatus
+from spokectl.operations.postgres.lag import Lag, lags
 from spokectl.output.streams import print_table
 from spokectl.printable import printable
 from spokectl.units import human_bytes, human_seconds
+
+if TYPE_CHECKING:  # `status` needs none of these
+    from spokectl.operations.postgres.observe import Connections, PostgresStatus, SlotRow
+    from spokectl.operations.redis.observe import RedisStatus
 
 
 def print_postgres(nodes: Sequence[ServiceStatus]) -> None:
@@ -38,7 +42,7 @@ def _slot_state(active: bool) -> str:
     return "keeps" if active else "unused, keeps"
 
 
-def print_postgres_status(status: PostgresStatus) -> None:
+def print_postgres_status(status: "PostgresStatus") -> None:
     print_postgres(status.nodes)
     sys.stdout.write("\n")
     print_record(status.record)
@@ -82,7 +86,7 @@ def _lag(count: int | None, seconds: float | None) -> str:
     return ", ".join(parts + ([human_seconds(seconds)] if seconds is not None else []))
 
 
-def print_slots(rows: Sequence[SlotRow]) -> None:
+def print_slots(rows: "Sequence[SlotRow]") -> None:
     print_table(
         ["NODE", "SLOT", "TYPE", "ACTIVE", "RESTART LSN", "RETAINED WAL", "LOST AFTER", "WAL STATUS", "REASON"],
         [
@@ -102,7 +106,7 @@ def print_slots(rows: Sequence[SlotRow]) -> None:
     )
 
 
-def print_connections(nodes: Sequence[Connections]) -> None:
+def print_connections(nodes: "Sequence[Connections]") -> None:
     print_table(
         ["NODE", "ROLE", "USED", "ALLOWED", "RESERVED", "REASON"],
         [[node.service, node.role, node.used, node.allowed, node.reserved, node.reason] for node in nodes],
@@ -153,7 +157,7 @@ def _sentinel_row(each: ServiceStatus) -> list[object]:
     return [each.service, each.master, "yes" if each.ok and not facts.tilt else "no", *known, each.reason]
 
 
-def print_redis_status(status: RedisStatus) -> None:
+def print_redis_status(status: "RedisStatus") -> None:
     print_redis(status.nodes)
     sys.stdout.write("\n")
     print_sentinels(status.sentinels)

@@ -5,19 +5,21 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from spokectl.model import Inspection, Kind, LogLine, Port, Setting
 from spokectl.operations.endpoints import Endpoint
-from spokectl.operations.event_lines import Event
 from spokectl.operations.health import ServiceStatus
 from spokectl.operations.observe import StatusData
 from spokectl.operations.scale import Scaled
 from spokectl.output.databases import print_outlook, print_postgres, print_redis, print_sentinels
 from spokectl.output.streams import columns_of, lone_row, print_table, stderr
-from spokectl.output.terminal import without_echo
 from spokectl.printable import printable, shortened
 from spokectl.result import Report
 from spokectl.settings import command_line
+
+if TYPE_CHECKING:
+    from spokectl.operations.event_lines import Event
 
 _SYMBOLS = {"healthy": "✓", "done": "✓", "left-out": "–", "starting": "…", "degraded": "!", "unhealthy": "✗", "down": "✗"}
 _EVENT_COLUMNS = (23, 26, 21, 16)
@@ -92,7 +94,7 @@ def print_log(line: LogLine, width: int) -> None:
     sys.stdout.write(f"{line.service:<{width}} | {printable(line.text)}\n")
 
 
-def print_event(event: Event) -> None:
+def print_event(event: "Event") -> None:
     """When (UTC), who, what, to what; then why and how it ended."""
     rest = "; ".join(each for each in (event.why, event.outcome) if each)
     moment = event.time.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
@@ -156,6 +158,8 @@ def _live(services: Sequence[str]) -> Iterator[Report]:
     from rich.live import Live
     from rich.table import Table
     from rich.text import Text
+
+    from spokectl.output.terminal import without_echo
 
     states: dict[str, tuple[str, str]] = dict.fromkeys(services, ("waiting", ""))
     styles = {"healthy": "green", "done": "green", "starting": "yellow", "waiting": "dim"}

@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from spokectl.settings import StackRecord, StackState
+from spokectl.stackfile import default_stack_file
 
 HEAVY = {
     "psycopg",
@@ -18,23 +22,38 @@ HEAVY = {
     "yaml",
     "asyncio",
     "psutil",
+    "opentelemetry",
     "spoke_server",
 }
+OF_OTHER_COMMANDS = {
+    "spokectl.operations.event_lines",
+    "spokectl.operations.postgres.observe",
+    "spokectl.operations.redis.observe",
+    "spokectl.output.terminal",
+}
+"""Modules beside those that `status` is made of: each is small, together they were noticed."""
 
 
-def imported_by(*words: str) -> set[str]:
-    code = (
-        "import sys; sys.argv = ['spokectl', *sys.argv[1:]]\n"
-        "from spokectl.__main__ import main\n"
-        "import io, contextlib\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()): main()\n"
-        "sys.__stdout__.write('\\n'.join(sys.modules))"
-    )
+def modules_of(code: str, *words: str, **variables: str) -> set[str]:
+    """All that is imported when the code has run in a process of its own."""
+    code += "\nimport sys; sys.__stdout__.write('\\n'.join(sys.modules))"
     # Where an engine is, it is asked for a stack of plain Compose: here is none.
-    environment = os.environ | {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    environment = os.environ | {"DOCKER_HOST": "unix:///nowhere/docker.sock"} | variables
     words = (sys.executable, "-c", code, *words)
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True, env=environment)
-    return {name.split(".")[0] for name in done.stdout.split()}
+    return set(done.stdout.split())
+
+
+MAIN = (
+    "import sys; sys.argv = ['spokectl', *sys.argv[1:]]\n"
+    "from spokectl.__main__ import main\n"
+    "import io, contextlib\n"
+    "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()): main()\n"
+)
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in modules}
 
 
 @pytest.mark.parametrize(
@@ -48,4 +67,25 @@ def imported_by(*words: str) -> set[str]:
     ],
 )
 def test_a_command_imports_no_more_than_it_needs(words: list[str], allowed: set[str]) -> None:
-    assert imported_by(*words) & HEAVY <= allowed
+    assert packages(modules_of(MAIN, *words)) & HEAVY <= allowed
+
+
+def test_status_imports_its_runtime_and_its_own_modules_only(tmp_path: Path) -> None:
+    """Of a stack in the local runtime; nothing of it runs, so nobody is asked."""
+    state = StackState("looked-at", tmp_path)
+    state.ensure()
+    state.write_record(StackRecord("local", str(default_stack_file()), "2026-01-31T12:00:00+00:00"))
+    found = modules_of(
+        MAIN + "import spokectl.output.stack, spokectl.operations.observe",
+        *("status", "--stack", "looked-at"),
+        SPOKECTL_STATE_DIR=str(tmp_path),
+    )
+    assert "spokectl.runtime.local.runtime" in found
+    assert packages(found) & HEAVY <= {"typer", "click", "yaml", "psutil"}
+    assert not found & OF_OTHER_COMMANDS
+
+
+def test_probes_import_psycopg_and_the_standard_library() -> None:
+    found = packages(modules_of("from spokectl.operations.health import load_probes; load_probes()"))
+    # psycopg has an asynchronous half, which it always imports; yaml is for the stack file.
+    assert found & HEAVY == {"psycopg", "asyncio", "yaml"}

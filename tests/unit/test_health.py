@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from spokectl.clients.postgres import PostgresNode
 from spokectl.errors import ExitCode
-from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
+from spokectl.facts import PostgresFacts
+from spokectl.model import Health, HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
+from spokectl.operations import health
 from spokectl.operations.context import Context
 from spokectl.operations.endpoints import endpoints
 from spokectl.operations.health import ServiceStatus, judged, observe, with_last_words
 from spokectl.runtime.local.runtime import LocalRuntime
 from spokectl.settings import StackState
+from tests.unit.statuses import STANDBY
+from tests.unit.test_readiness import SeenRuntime
 
 
 def status(service: str, health: str, reason: str = "") -> ServiceStatus:
@@ -108,3 +113,40 @@ def test_of_a_server_that_gives_no_answer_the_last_words_are_told(context: Conte
         replace(silent, health="healthy"),
     ):
         assert with_last_words(context.runtime, other) == other
+
+
+def test_clients_are_imported_before_the_threads_that_ask_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that import at once wait for each other; and of what does not run nobody is asked."""
+    done: list[object] = []
+    monkeypatch.setattr(health, "load_probes", lambda protocols: done.append(sorted(protocols)))
+
+    def probe(service: Service) -> Health:
+        done.append(service.name)
+        return Health(service.name, ok=True)
+
+    monkeypatch.setattr(health, "probe", probe)
+    services = {
+        name: Service(name, kind, "", HealthProbe(protocol, 1), {}, name, (Port("127.0.0.1", 1, 1),))
+        for name, kind, protocol in (("web", Kind.LOAD_BALANCER, "http"), ("store", Kind.S3, "s3"))
+    }
+    seen = {"web": Inspection("web", RunState.RUNNING, pid=1), "store": Inspection("store", RunState.STOPPED)}
+    stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
+    observe(Context(stack, StackState("second", tmp_path), SeenRuntime([seen])), services)
+    assert done == [["http"], "web"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "health_word", "reason"),
+    [
+        (STANDBY, "healthy", ""),
+        (replace(STANDBY, replay_paused=True), "degraded", health.REPLAY_PAUSED),
+        (replace(STANDBY, replay_paused=True, receiver=None), "unhealthy", "it receives no WAL from a primary"),
+    ],
+)
+def test_a_standby_that_applies_nothing_is_degraded(
+    facts: PostgresFacts, health_word: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_ask_postgres", lambda *_: PostgresNode("18.6", facts))
+    service = Service("b", Kind.POSTGRES, "replica", HealthProbe("postgres", 5432), {}, "b")
+    seen = health.observe_one(service, Inspection("b", RunState.RUNNING, pid=1))
+    assert (seen.health, seen.reason) == (health_word, reason)

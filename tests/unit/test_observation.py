@@ -14,7 +14,8 @@ from spokectl.operations.endpoints import Endpoint
 from spokectl.operations.health import disk_is_full
 from spokectl.operations.observe import StatusData
 from spokectl.operations.outlook import outlook
-from spokectl.operations.postgres.observe import Lag, PostgresStatus, lags, slot_rows
+from spokectl.operations.postgres.lag import Lag, lags
+from spokectl.operations.postgres.observe import PostgresStatus, slot_rows
 from spokectl.output import databases
 from spokectl.output.stack import print_status
 from tests.unit.statuses import (
@@ -38,6 +39,7 @@ DOCUMENT: dict[str, Any] = {
     "replay_lsn": None,
     "replay_lag_bytes": None,
     "replay_age_s": None,
+    "replay_paused": False,
     "free_mib": None,
     "started_at": "2026-11-25T03:03:09.133473+00:00",
     "commits_wait": True,

@@ -44,6 +44,13 @@ LOST = "if postgres-primary dies"
             f"{LOST}: postgres-replica {FAILOVER}, no acknowledged write",
         ),
         ([primary(), standby()], None, "postgres-replica", 0, "no acknowledged write is at risk"),
+        (
+            [primary(), standby(replace(STANDBY, replay_paused=True), "degraded")],
+            RECORD,
+            "postgres-replica",
+            0,
+            "no acknowledged write is at risk; its replay is paused",
+        ),
         # Protected writes that the standby has not confirmed are not acknowledged, however many they are.
         (
             [primary(replace(PRIMARY, followers=(BEHIND,))), standby()],

@@ -9,7 +9,7 @@ from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.errors import Incomplete, OutcomeUnknown, Refused
 from spokectl.operations.context import Context, exclusive
 from spokectl.operations.health import wants_synchronous
-from spokectl.operations.moves import Check, settle_unfinished
+from spokectl.operations.moves import Check, after, settle_unfinished
 from spokectl.operations.postgres.console import Guards
 from spokectl.operations.postgres.copying import Copy, unheard
 from spokectl.operations.postgres.data_checks import node_checks, require, source_checks
@@ -65,12 +65,13 @@ def look(context: Context, request: ReinitRequest, report: Report) -> ReinitData
     """
     other_than(context, request.node)
     with exclusive(context.state, OPERATION), closing(Guards(context.runtime)) as guards:
-        settle_unfinished(context, report)
-        pair = hear(context, guards)
-        require(source_checks(context.stack.name, request.node, pair, _problem_of_primary(context, pair)))
-        bring(context, guards, request.node, report)
-        seen = _seen(context, request, hear(context, guards))
-    require(seen.checks)
+        settled = settle_unfinished(context, report)
+        with after(settled):
+            pair = hear(context, guards)
+            require(source_checks(context.stack.name, request.node, pair, _problem_of_primary(context, pair)))
+            bring(context, guards, request.node, report)
+            seen = _seen(context, request, hear(context, guards))
+            require(seen.checks)
     return seen
 
 
@@ -83,9 +84,9 @@ def reinit(context: Context, request: ReinitRequest, agreed: ReinitData, report:
     node, stack = request.node, context.stack.name
     began = time.monotonic()
     with exclusive(context.state, OPERATION), closing(Guards(context.runtime)) as guards:
-        settle_unfinished(context, report)
+        settled = settle_unfinished(context, report)
         lost = agreed.divergent.sentence if agreed.divergent else None
-        with context.journal.operation(OPERATION, services=[node], discard=request.discard, lost=lost):
+        with context.journal.operation(OPERATION, services=[node], discard=request.discard, lost=lost), after(settled):
             pair = hear(context, guards)
             had = pair.nodes[node].divergent
             seen = _seen(context, request, pair)
