@@ -1,22 +1,31 @@
 """Redis and Sentinel over published ports: what a node says it is, and whether the Sentinels can act."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
-from spokectl.clients.redis_answers import fields, redis_facts, sentinel_facts, version
-from spokectl.clients.resp import Connection, RedisUnavailable
-from spokectl.facts import RedisFacts, SentinelFacts
+# The library measures itself by OpenTelemetry where that is installed: a third of its import, and nothing here asks for it.
+_METRICS = "opentelemetry"
+_hidden = _METRICS not in sys.modules
+if _hidden:
+    sys.modules[_METRICS] = None  # type: ignore[assignment]  # None makes an optional import fail
 
-__all__ = [
-    "RedisNode",
-    "RedisUnavailable",
-    "SentinelView",
-    "announced_address",
-    "observe_redis",
-    "observe_sentinel",
-    "reset_sentinel",
-    "tell",
-]
+import redis  # noqa: E402
+from redis.backoff import NoBackoff  # noqa: E402
+from redis.retry import Retry  # noqa: E402
+
+if _hidden:
+    del sys.modules[_METRICS]
+
+from spokectl.clients.redis_answers import fields, redis_facts, sentinel_facts, version  # noqa: E402
+from spokectl.facts import RedisFacts, SentinelFacts  # noqa: E402
+
+NO_RETRY = Retry(NoBackoff(), 0)
+"""The library's own retries pause for a second and more."""
+
+
+class RedisUnavailable(Exception):
+    """The server did not answer, or answered with an error; the text says why in one line."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,9 @@ class SentinelView:
 
 def observe_redis(host: str, port: int, password: str, *, timeout_s: float) -> RedisNode:
     """Asks ROLE and INFO. RedisUnavailable when there is no answer within `timeout_s`."""
-    with Connection(host, port, password, timeout_s=timeout_s) as connection:
-        role: Any = connection.ask("ROLE")
-        info = _info(connection)
+    with _client(host, port, password, timeout_s) as client:
+        role: Any = _ask(client, "ROLE")
+        info = _info(client)
     name, facts = _text(role[0]), redis_facts(info)
     if name == "slave":
         return RedisNode("replica", version(info), facts, link=_text(role[3]), master=f"{_text(role[1])}:{role[2]}")
@@ -54,15 +63,15 @@ def observe_redis(host: str, port: int, password: str, *, timeout_s: float) -> R
 
 def observe_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> SentinelView:
     """Asks one Sentinel for the master, CKQUORUM and what it knows. RedisUnavailable when there is no answer."""
-    with Connection(host, port, None, timeout_s=timeout_s) as connection:
-        address: Any = connection.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)
+    with _client(host, port, None, timeout_s) as client:
+        address: Any = _ask(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)
         try:
-            connection.ask("SENTINEL", "CKQUORUM", master_name)
+            _ask(client, "SENTINEL", "CKQUORUM", master_name)
             problem = ""
         except RedisUnavailable as error:
             problem = str(error)
-        known: Any = connection.ask("SENTINEL", "MASTER", master_name) if address else []
-        info = _info(connection)
+        known: Any = _ask(client, "SENTINEL", "MASTER", master_name) if address else []
+        info = _info(client)
     master = f"{_text(address[0])}:{_text(address[1])}" if address else ""
     facts = sentinel_facts([_text(word) for word in known], info)
     return SentinelView(master, problem, version(info), facts)
@@ -70,14 +79,14 @@ def observe_sentinel(host: str, port: int, master_name: str, *, timeout_s: float
 
 def reset_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> None:
     """Has one Sentinel forget replicas and other Sentinels, to find them again within seconds. RedisUnavailable as above."""
-    with Connection(host, port, None, timeout_s=timeout_s) as connection:
-        connection.ask("SENTINEL", "RESET", master_name)
+    with _client(host, port, None, timeout_s) as client:
+        _ask(client, "SENTINEL", "RESET", master_name)
 
 
 def tell(host: str, port: int, password: str | None, *words: str, timeout_s: float) -> Any:
     """Sends one command and gives the raw answer. RedisUnavailable when it is refused or not answered in time."""
-    with Connection(host, port, password, timeout_s=timeout_s) as connection:
-        return connection.ask(*words)
+    with _client(host, port, password, timeout_s) as client:
+        return _ask(client, *words)
 
 
 def keys_like(host: str, port: int, password: str, pattern: str, *, timeout_s: float) -> list[str]:
@@ -100,8 +109,30 @@ def announced_address(host: str, port: int, password: str, *, timeout_s: float) 
     return found["replica-announce-ip"], found["replica-announce-port"]
 
 
-def _info(connection: Connection) -> dict[str, str]:
-    return fields(_text(connection.ask("INFO")))
+def _client(host: str, port: int, password: str | None, timeout_s: float) -> redis.Redis:
+    client = redis.Redis(
+        host=host,
+        port=port,
+        password=password,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        protocol=2,
+        retry=NO_RETRY,
+    )
+    # Raw answers: the library's own parsers rename roles and fields.
+    client.response_callbacks.clear()
+    return client
+
+
+def _ask(client: redis.Redis, *words: str) -> Any:
+    try:
+        return client.execute_command(*words)  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    except (redis.RedisError, OSError) as error:
+        raise RedisUnavailable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _info(client: redis.Redis) -> dict[str, str]:
+    return fields(_text(_ask(client, "INFO")))
 
 
 def _text(value: Any) -> str:

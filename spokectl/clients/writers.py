@@ -12,11 +12,10 @@ import psycopg
 import redis
 from psycopg.pq import DiagnosticField, Escaping, ExecStatus
 from psycopg.pq.abc import PGconn
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from spokectl.clients.postgres import Credentials, PostgresUnavailable, await_answer
+from spokectl.clients.redis import NO_RETRY
 from spokectl.errors import Failed
 from spokectl.wait import Deadline
 
@@ -29,8 +28,6 @@ _PAGE = 200
 # A key that a drill leaves behind in Redis is gone by itself.
 _KEY_LIVES_S = 3600
 TABLE = "spokectl_drill"
-# The library's own pause for a second and more.
-_NO_RETRY = Retry(NoBackoff(), 0)
 # Of which a server says for sure that nothing was written: it is a standby, is full, shuts down before it begins.
 _ENDED = ("57", "08")
 
@@ -247,7 +244,7 @@ class RedisWriter:
     ) -> None:
         self._sentinels = _Sentinels(sentinels, published)
         self._client = self._sentinels.master_for(  # type: ignore[no-untyped-call]
-            group, password=password, socket_timeout=_REDIS_TIMEOUT_S, retry=_NO_RETRY, decode_responses=True
+            group, password=password, socket_timeout=_REDIS_TIMEOUT_S, retry=NO_RETRY, decode_responses=True
         )
 
     def write(self, key: str) -> None:
@@ -276,7 +273,7 @@ class RedisWriter:
 
 class _Sentinels(Sentinel):
     def __init__(self, addresses: Sequence[tuple[str, int]], published: Mapping[tuple[str, int], tuple[str, int]]) -> None:
-        super().__init__(list(addresses), socket_timeout=_REDIS_TIMEOUT_S, retry=_NO_RETRY)  # type: ignore[no-untyped-call]
+        super().__init__(list(addresses), socket_timeout=_REDIS_TIMEOUT_S, retry=NO_RETRY)  # type: ignore[no-untyped-call]
         self._published = published
 
     def discover_master(self, service_name: str) -> tuple[str, int]:

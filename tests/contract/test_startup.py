@@ -85,7 +85,7 @@ def test_status_imports_its_runtime_and_its_own_modules_only(tmp_path: Path) -> 
     assert not found & OF_OTHER_COMMANDS
 
 
-def test_probes_import_psycopg_and_the_standard_library() -> None:
+def test_probes_import_psycopg_and_redis_without_what_those_could_do_besides() -> None:
     found = packages(modules_of("from spokectl.operations.health import load_probes; load_probes()"))
-    # psycopg has an asynchronous half, which it always imports; yaml is for the stack file.
-    assert found & HEAVY == {"psycopg", "asyncio", "yaml"}
+    # Both have an asynchronous half, which they always import; yaml is for the stack file.
+    assert found & HEAVY == {"psycopg", "redis", "asyncio", "yaml"}
