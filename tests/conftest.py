@@ -16,11 +16,19 @@ settings.register_profile("unhurried", settings(), deadline=None, suppress_healt
 settings.load_profile("unhurried")
 
 _ENGINE = os.environ.get("DOCKER_HOST")
+_LONGEST_NAME = 60
 _NO_ENGINE = "unix:///nowhere/docker.sock"
 
 
 def uses_the_engine(item: pytest.Item) -> bool:
     return item.get_closest_marker("docker") is not None
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A long text is named by its beginning: pytest puts the name into the environment of every process that a test starts."""
+    if isinstance(val, (str, bytes)) and len(val) > _LONGEST_NAME:
+        return f"{val[:_LONGEST_NAME]!r} and so on, {len(val)} in all"
+    return None
 
 
 # Before the plugin, which reads the marks.
