@@ -25,7 +25,7 @@ def uses_the_engine(item: pytest.Item) -> bool:
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """A long text is named by its beginning: pytest puts the name into the environment of every process that a test starts."""
+    """A long text is named by its beginning: pytest puts the name into the environment of whatever a test starts."""
     if isinstance(val, (str, bytes)) and len(val) > _LONGEST_NAME:
         return f"{val[:_LONGEST_NAME]!r} and so on, {len(val)} in all"
     return None
