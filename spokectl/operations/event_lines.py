@@ -1,7 +1,7 @@
 """What the journal and the servers' log lines say happened, as events. Pure: records and lines in, events out."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -26,11 +26,13 @@ class Event:
     outcome: str
 
 
-def of_journal(records: Iterable[Mapping[str, Any]], *, running: bool = False) -> Iterator[Event]:
+def of_journal(
+    records: Iterable[Mapping[str, Any]], *, running: bool = False, alive: Callable[[int], bool] = lambda _: True
+) -> Iterator[Event]:
     """One event for each operation, at the time when it began. With `running` also one at its end, as a follower sees it.
 
-    An operation of which no end was written is still under way, or its process was killed: that is known when what it had
-    broken off is ended by another.
+    An operation of which no end was written is still under way, or its process was killed: that is known when the process is
+    not `alive`, or when what it had broken off is ended by another.
     """
     begun: dict[tuple[object, str], tuple[Mapping[str, Any], Event]] = {}
     for record in records:
@@ -54,7 +56,9 @@ def of_journal(records: Iterable[Mapping[str, Any]], *, running: bool = False) -
         else:
             yield event
     if not running:
-        yield from (event for _, event in begun.values())
+        for (pid, _), (_, event) in begun.items():
+            dead = isinstance(pid, int) and not alive(pid)
+            yield replace(event, outcome=BROKEN_OFF) if dead else event
 
 
 def _broken_off(begun: tuple[object, str], begins: tuple[object, str]) -> bool:

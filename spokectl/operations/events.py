@@ -1,5 +1,6 @@
 """Who did what to the stack, why, and how it ended: the journal, the guards' moves and the Sentinels', merged by time."""
 
+import os
 import queue
 import threading
 import time
@@ -31,8 +32,19 @@ def read(name: str, file: Path | None, *, since: str | None, follow: bool) -> It
 
 
 def _past(context: Context, after: datetime | None) -> list[Event]:
-    journal = [each for each in of_journal(context.journal.read()) if after is None or each.time >= after]
+    journal = [each for each in of_journal(context.journal.read(), alive=_is_alive) if after is None or each.time >= after]
     return sorted([*journal, *_of_logs(context, after, follow=False)], key=lambda each: each.time)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this machine has the number: another one may have it by now."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _of_logs(context: Context, after: datetime | None, *, follow: bool) -> Iterator[Event]:

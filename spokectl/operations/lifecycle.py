@@ -71,7 +71,7 @@ def up(request: UpRequest, report: Report) -> Result:
     started = time.monotonic()
     deadline = Deadline(request.timeout_s)
     state = StackState(request.name)
-    with exclusive(state, "up"), Journal(state.events_file).operation("up"):
+    with exclusive(state, "up"), Journal(state.events_file).operation("up") as ending:
         with _undone_if_refused(state):
             stack, runtime = _prepare(request, state, report)
             left_out = runtime.left_out()
@@ -94,6 +94,8 @@ def up(request: UpRequest, report: Report) -> Result:
         rollout.reload_changed(context, deadline)
         last_known.keep_applied(state, stack)
         statuses = last_look(context, wanted, deadline, report)
+        unwell = [f"{each.service}: {each.reason or each.health}" for each in statuses if not each.ok]
+        ending["message"] = f"not everything is well: {'; '.join(unwell)}" if unwell else ""
     roles = {status.service: status.role for status in statuses}
     data = UpData(
         stack.name,

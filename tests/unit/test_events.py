@@ -50,6 +50,12 @@ def test_an_operation_without_an_end_is_under_way_and_one_without_a_start_is_sho
     assert (events["switchover"].outcome, events["switchover"].why) == ("step 3", "asked for")
 
 
+def test_an_operation_whose_process_is_gone_is_broken_off() -> None:
+    records = [record("up", "started", 0, pid=8), record("down", "started", 1, pid=9)]
+    told = of_journal(records, alive=lambda pid: pid == 9)
+    assert [(event.what, event.outcome) for event in told] == [("up", "broken off"), ("down", "under way")]
+
+
 def test_an_operation_that_moves_a_role_says_from_where_to_where() -> None:
     moved: dict[str, Any] = {"old": "a", "new": "b", "reason": "switchover postgres"}
     records = [record("switchover postgres", "started", 0, **moved), record("switchover postgres", "done", 1.5)]
