@@ -57,8 +57,8 @@ def of_journal(
             yield event
     if not running:
         for (pid, _), (_, event) in begun.items():
-            dead = isinstance(pid, int) and not alive(pid)
-            yield replace(event, outcome=BROKEN_OFF) if dead else event
+            gone = isinstance(pid, int) and not alive(pid)
+            yield replace(event, outcome=BROKEN_OFF) if gone else event
 
 
 def _broken_off(begun: tuple[object, str], begins: tuple[object, str]) -> bool:
