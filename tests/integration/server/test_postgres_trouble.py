@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -62,6 +63,24 @@ def test_a_primary_that_comes_back_itself_is_found_and_the_standby_is_left_alone
     spoke.wait_until_ready()
     assert httpx.post(f"{spoke.url}/modules", json={"name": "m"}, timeout=30).status_code == 201
     wait_for(lambda: not sessions(standby, spoke), "the sessions on the standby to end")
+
+
+def test_a_standby_is_followed_while_the_old_primary_hangs(pair: Pair) -> None:
+    primary, standby, spoke = pair
+    assert primary.process is not None
+    server = psutil.Process(primary.process.pid)
+    # Sessions have processes of their own, which would go on by themselves.
+    frozen = [server, *server.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    try:
+        wait_for_heir(standby, spoke)
+        standby.sql("SELECT pg_promote()")
+        spoke.wait_until_ready()
+        assert httpx.post(f"{spoke.url}/modules", json={"name": "m"}, timeout=30).status_code == 201
+    finally:
+        for process in frozen:
+            process.resume()
 
 
 def test_a_missing_primary_is_one_short_line_that_is_not_repeated(pair: Pair) -> None:
