@@ -19,6 +19,7 @@ _SENTINEL_PORTS = (26379, 26380, 26381)
 DOWN_AFTER_S = 2.0
 _REDIS_GROUP, _REDIS_PASSWORD = "spoke-redis", "spoke-redis-password"
 _REDIS_TIMEOUT_S = 2.0
+_KEYS_LIVE_S = 3600.0
 _BARE_TIMEOUT_S = 2
 
 
@@ -49,7 +50,7 @@ def redis_writer() -> RedisWriter:
         for port in node.ports
     }
     sentinels = [("127.0.0.1", port + PORT_OFFSET) for port in _SENTINEL_PORTS]
-    return RedisWriter(sentinels, _REDIS_GROUP, _REDIS_PASSWORD, published)
+    return RedisWriter(sentinels, _REDIS_GROUP, _REDIS_PASSWORD, published, _KEYS_LIVE_S)
 
 
 class BareServers:

@@ -113,12 +113,6 @@ class Underway:
     def begin(self, operation: str, facts: Mapping[str, object]) -> None:
         self._path.unlink(missing_ok=True)
         append_line(self._path, {"time": _now(), "operation": operation, "facts": dict(facts)})
-        # The file itself must outlive a power cut too, not only what is in it.
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def note(self, step: str, phase: str) -> None:
         """`phase` is began, done, failed or undone."""
@@ -133,13 +127,29 @@ def _now() -> str:
 
 
 def append_line(path: Path, line: Mapping[str, object]) -> None:
+    """Adds one line; it, and the file itself, are on disk when this returns. OSError when it cannot all be written."""
+    is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         # A crash or a full disk may have cut the line before short: this one shall not be lost with it.
         size = file.seek(0, os.SEEK_END)
         start = b"" if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n" else b"\n"
-        file.write(start + json.dumps(line).encode() + b"\n")
+        rest = memoryview(start + json.dumps(line).encode() + b"\n")
+        # On a disk that is nearly full a part may be written, without an error.
+        while rest:
+            rest = rest[file.write(rest) :]
         os.fsync(descriptor)
+    if is_new:
+        _make_durable(path.parent)
+
+
+def _make_durable(folder: Path) -> None:
+    """A file must outlive a power cut too, not only what is in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

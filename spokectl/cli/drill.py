@@ -8,6 +8,7 @@ import click
 import typer
 
 from spokectl.cli.command import Answer, Command, Duration, current_call, noun
+from spokectl.cli.confirmation import confirm
 from spokectl.errors import UsageError
 from spokectl.result import Result
 
@@ -36,6 +37,10 @@ def run(
     soak_time: Annotated[
         float | None, typer.Option(click_type=Duration(), help="How long a soak goes on. Default: 5m.", show_default=False)
     ] = None,
+    allow_data_loss: Annotated[
+        bool, typer.Option("--allow-data-loss", help="Also drills that give up acknowledged writes, those of others too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writes may be lost.")] = False,
     junit: Junit = None,
     html: Html = None,
 ) -> Answer:
@@ -65,11 +70,22 @@ def run(
     drills = choosing.chosen(names or [], everything=everything, seed_tests=seed_tests, ci=ci)
     bounds = parse_bounds(objective) if objective is not None else None
     require_writable(junit, html)
-    flags = {"--all": everything, "--seed-tests": seed_tests, "--ci": ci, "--keep": keep}
+    if allow_data_loss and any(each.gives_up_writes for each in drills):
+        question = f"Go on, although writes that the stack {call.stack} has acknowledged, of anybody, will be lost"
+        confirm(question, call.stack, type_name=True, yes=yes)
+    flags = {
+        "--allow-data-loss": allow_data_loss,
+        "--all": everything,
+        "--seed-tests": seed_tests,
+        "--ci": ci,
+        "--keep": keep,
+    }
     values = {"--repeat": repeat if repeat > 1 else None, "--objective": objective, "--seed": seed, "--soak-time": soak_time}
     words = [*(names or []), *(flag for flag, is_set in flags.items() if is_set)]
     words += [word for option, value in values.items() if value is not None for word in (option, str(value))]
-    request = RunRequest(call.stack, call.file, words, drills, repeat, bounds, keep, seed, soak_time or SOAK_S)
+    request = RunRequest(
+        call.stack, call.file, words, drills, repeat, bounds, keep, seed, soak_time or SOAK_S, allow_data_loss
+    )
     with watched(len(drills) * repeat, silent=call.json or call.quiet) as watcher:
         ended = carry_out(request, watcher)
     write_files(ended, junit=junit, html=html)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-import httpx
 import psycopg
 import redis
 from psycopg.pq import DiagnosticField, Escaping, ExecStatus
 from psycopg.pq.abc import PGconn
 from redis.sentinel import Sentinel
 
+from spokectl.clients.http import httpx
 from spokectl.clients.postgres import Credentials, PostgresUnavailable, await_answer
 from spokectl.clients.redis import NO_RETRY
 from spokectl.errors import Failed
@@ -25,11 +25,9 @@ _SQL_TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S = 2
 _REDIS_TIMEOUT_S = 2.0
 _PAGE = 200
-# A key that a drill leaves behind in Redis is gone by itself.
-_KEY_LIVES_S = 3600
 TABLE = "spokectl_drill"
 # Of which a server says for sure that nothing was written: it is a standby, is full, shuts down before it begins.
-_ENDED = ("57", "08")
+_ENDED = ("57", "08", "40003")
 
 
 class WriteRefused(Exception):
@@ -53,6 +51,11 @@ def failing(what: str) -> Iterator[None]:
         raise Failed("load_failed", f"{what}: {error}", actions=["spokectl status"]) from error
 
 
+def _client(url: str, timeout_s: float = API_TIMEOUT_S) -> httpx.Client:
+    # A proxy that the environment names would be measured with it.
+    return httpx.Client(base_url=url, timeout=timeout_s, trust_env=False)
+
+
 class Writer(Protocol):
     """Where one client of a load writes to."""
 
@@ -73,7 +76,7 @@ class RegistryWriter:
     """
 
     def __init__(self, url: str, *, timeout_s: float = API_TIMEOUT_S) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+        self._http = _client(url, timeout_s)
 
     def prepare(self, module: str) -> None:
         """Creates the module that the client will write to. Failed (`load_failed`) when the registry does not."""
@@ -86,7 +89,7 @@ class RegistryWriter:
     def created_at(self, key: str) -> str:
         """Writes, and gives when the registry says that the entry was made: the same for every repetition."""
         module = _module_of(key)
-        body = {"module_name": module, "version": key, "files": [{"path": "a.proto", "content": _content_of(key)}]}
+        body = {"module_name": module, "version": key, "files": [{"path": "a.proto", "content": content_of(key)}]}
         try:
             answer = self._http.post(f"/modules/{module}/versions", json=body)
         except httpx.ConnectError as error:
@@ -110,7 +113,10 @@ def pushed(url: str, module: str) -> list[tuple[str, bool]]:
     """The versions of a module that the registry has, each with whether it is as it was pushed. Failed (`load_failed`)."""
     found: list[tuple[str, bool]] = []
     query = {"limit": str(_PAGE)}
-    with failing(f"the registry does not list {module}"), httpx.Client(base_url=url, timeout=API_TIMEOUT_S) as client:
+    with (
+        failing(f"the registry does not list {module}"),
+        _client(url) as client,
+    ):
         while True:
             answer = client.get(f"/modules/{module}/versions", params=query).raise_for_status()
             found += [(str(version["version"]), _is_whole(version)) for version in answer.json()]
@@ -121,7 +127,10 @@ def pushed(url: str, module: str) -> list[tuple[str, bool]]:
 
 def remove_module(url: str, module: str) -> None:
     """Deletes a module for good, where it is there. Failed (`load_failed`)."""
-    with failing(f"the registry does not delete {module}"), httpx.Client(base_url=url, timeout=API_TIMEOUT_S) as client:
+    with (
+        failing(f"the registry does not delete {module}"),
+        _client(url) as client,
+    ):
         answer = client.delete(f"/modules/{module}", params={"permanent": "true"})
         if answer.status_code != httpx.codes.NOT_FOUND:
             answer.raise_for_status()
@@ -131,12 +140,13 @@ def _module_of(key: str) -> str:
     return key.rpartition(".")[0]
 
 
-def _content_of(version: str) -> str:
+def content_of(version: str) -> str:
+    """The one file of a version that a load pushes."""
     return f'syntax = "proto3";\n// {version}\nmessage Written {{\n}}\n'
 
 
 def _is_whole(version: Mapping[str, Any]) -> bool:
-    return [file["content"] for file in version["files"]] == [_content_of(str(version["version"]))]
+    return [file["content"] for file in version["files"]] == [content_of(str(version["version"]))]
 
 
 class SqlWriter:
@@ -232,7 +242,8 @@ def _sql_error(state: bytes | None, message: bytes) -> Exception:
 class RedisWriter:
     """Sets keys in whichever node the Sentinels name as the master, as any client that follows them does.
 
-    `published`: the address here of each node, by the address under which the Sentinels know it.
+    `published`: the address here of each node, by the address under which the Sentinels know it. What is written is gone by
+    itself after `lasts_s`.
     """
 
     def __init__(
@@ -241,14 +252,16 @@ class RedisWriter:
         group: str,
         password: str,
         published: Mapping[tuple[str, int], tuple[str, int]],
+        lasts_s: float,
     ) -> None:
+        self._lasts_s = round(lasts_s)
         self._sentinels = _Sentinels(sentinels, published)
         self._client = self._sentinels.master_for(  # type: ignore[no-untyped-call]
             group, password=password, socket_timeout=_REDIS_TIMEOUT_S, retry=NO_RETRY, decode_responses=True
         )
 
     def write(self, key: str) -> None:
-        if not self._client.set(key, key, ex=_KEY_LIVES_S):
+        if not self._client.set(key, key, ex=self._lasts_s):
             raise WriteRefused(key)
 
     def read(self, key: str) -> None:

@@ -26,7 +26,8 @@ class Drill:
     """`breaks` and `holds` are one line each, for `drill list`. `group`: where it is listed.
 
     `direct`: clients also write to PostgreSQL and Redis themselves, beside those of the registry. `linked`: half of those of
-    the registry reach the load balancer through a link that the script can slow down and cut.
+    the registry reach the load balancer through a link that the script can slow down and cut. `gives_up_writes`: also writes
+    of others, so it must be allowed.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Drill:
     """Its number among the six tests of the stack's own README."""
     in_ci: bool = False
     linked: bool = False
+    gives_up_writes: bool = False
 
 
 CATALOG: dict[str, Drill] = {}
@@ -58,6 +60,7 @@ def drill(
     seed_test: int | None = None,
     in_ci: bool = False,
     linked: bool = False,
+    gives_up_writes: bool = False,
 ) -> Callable[[Script], Script]:
     """Puts the script into the catalog, as the drill `name`."""
 
@@ -65,16 +68,17 @@ def drill(
         if name in CATALOG:
             raise ValueError(f"there are two drills {name}")
         promised = Objective(objective or {})
-        CATALOG[name] = Drill(
-            name, group, breaks, holds, script, promised, frozenset(needs), direct, seed_test, in_ci, linked
-        )
+        options = (frozenset(needs), direct, seed_test, in_ci, linked, gives_up_writes)
+        CATALOG[name] = Drill(name, group, breaks, holds, script, promised, *options)
         return script
 
     return register
 
 
-def lacking(drill: Drill, context: Context) -> str:
-    """Why the drill cannot be carried out on this stack in this runtime; empty when it can."""
+def lacking(drill: Drill, context: Context, *, allow_data_loss: bool = False) -> str:
+    """Why the drill cannot, or may not, be carried out on this stack in this runtime; empty when it can."""
+    if drill.gives_up_writes and not allow_data_loss:
+        return "it gives up writes that were acknowledged, also those of others: only with --allow-data-loss"
     left_out = context.runtime.left_out()
     collectors = [each for each in context.stack.of_kind(Kind.COLLECTOR) if each.name not in left_out]
     has = {

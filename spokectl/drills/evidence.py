@@ -119,6 +119,10 @@ IDS_KEPT = 100
 
 
 def _missed(measure: Measure) -> str:
+    if not measure.measured:
+        return (
+            f"{measure.name} could not be measured, and at most {as_typed(measure.name, measure.bound or 0.0)} was promised"
+        )
     found = "without an end" if measure.found is None else as_typed(measure.name, measure.found)
     return f"{measure.name} was {found}, and at most {as_typed(measure.name, measure.bound or 0.0)} was promised"
 

@@ -4,11 +4,11 @@ Source of the idea: the lease that Gremlin and Chaos Mesh keep for each fault, s
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spokectl.errors import Refused
+from spokectl.errors import Failed, Refused
 from spokectl.journal import append_line, read_lines
 from spokectl.operations.context import Context
 from spokectl.wait import Deadline
@@ -103,6 +103,14 @@ class FaultJournal:
 
 
 def heal_one(context: Context, journal: FaultJournal, left: Left) -> None:
-    """Undoes one fault. KeyError for an undo that this version does not know; else what the undo raises."""
-    UNDOS[left.undo.act](context, left.undo, Deadline(HEAL_TIMEOUT_S))
+    """Undoes one fault. Failed (`unknown_undo`) for one that this version does not know; else what the undo raises.
+
+    What the stack does not have any more need not be healed.
+    """
+    act = UNDOS.get(left.undo.act)
+    if act is None:
+        raise Failed("unknown_undo", f"this version does not know how to undo {left.undo.act!r}")
+    services = tuple(name for name in left.undo.services if name in context.stack.services)
+    if services or not left.undo.services:
+        act(context, replace(left.undo, services=services), Deadline(HEAL_TIMEOUT_S))
     journal.healed(left.number)

@@ -1,49 +1,62 @@
 """From what clients saw to what a drill is judged by. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from spokectl.drills.checker import Findings, Kept, check
 from spokectl.drills.evidence import IDS_KEPT, TICK_S, Layer, Stretch, Tick
-from spokectl.drills.gaps import Gap, failed, good_answers, longest_gap, longest_of_one_client
+from spokectl.drills.gaps import Gap, failed, good_answers, longest_gap
 from spokectl.drills.history import Read, Request, Write
 from spokectl.drills.objective import finite
 
 API, POSTGRES, REDIS = "api", "postgres", "redis"
 # Redis is a cache, and replicates without waiting: what it has lost is counted apart.
 _DURABLE = (API, POSTGRES)
+_BY_WHAT_IS_KEPT = frozenset({"lost", "duplicated", "wrong", "unwanted", "foreign", "redis_lost"})
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One trial's figures by name, the same by layer, per tenth of a second, and which writes they count."""
+    """One trial's figures by name, the same by layer, per tenth of a second, and which writes they count.
+
+    `unmeasured`: figures that nobody could tell.
+    """
 
     figures: dict[str, float]
     layers: list[Layer]
     ticks: list[Tick]
     ids: dict[str, list[str]]
+    unmeasured: frozenset[str] = frozenset()
 
 
 def seen(
-    requests: Sequence[Request], kept: Mapping[str, Iterable[Kept]], since_s: float, stuck_s: float | None = None
+    requests: Sequence[Request],
+    kept: Mapping[str, Iterable[Kept]] | None,
+    since_s: float,
+    stuck_s: float | None = None,
 ) -> Seen:
-    """`kept`: what each layer has at the end. `since_s`: when the first thing was done to the stack.
+    """`kept`: what each layer has at the end; None where nobody could look. `since_s`: when something was first done.
 
     `stuck_s`: when clients were given up that had no good answer any more; None where all had one in the end.
     """
     by_layer = {layer: [each for each in requests if each.layer == layer] for layer in (API, POSTGRES, REDIS)}
     layers = [_layer(name, own, since_s, stuck_s) for name, own in by_layer.items() if own]
-    findings = {name: check(own, kept.get(name, ())) for name, own in by_layer.items() if own}
+    findings = {name: check(own, (kept or {}).get(name, ())) for name, own in by_layer.items() if own}
     ids = _ids(findings, by_layer)
+    if kept is None:
+        ids = {name: found for name, found in ids.items() if name not in _BY_WHAT_IS_KEPT}
     figures = {name: float(len(found)) for name, found in ids.items()}
     gaps = {layer.name: layer.write_gap for layer in layers}
     for figure, name in (("rto", API), ("postgres_gap", POSTGRES), ("redis_gap", REDIS)):
         if name in gaps:
             figures[figure] = _seconds(gaps[name])
-    figures["read_gap"] = _seconds(next((layer.read_gap for layer in layers if layer.name == API), None))
-    figures["client_gap"] = longest_of_one_client(by_layer[API], _before(by_layer[API], since_s))[1].seconds
-    return Seen(figures, layers, ticks(by_layer[API]), {name: found[:IDS_KEPT] for name, found in ids.items() if found})
+    if (reads := next((layer.read_gap for layer in layers if layer.name == API), None)) is not None:
+        figures["read_gap"] = _seconds(reads)
+    figures["client_gap"] = max((_seconds(each) for each in _of_clients(by_layer[API], since_s, stuck_s)), default=0.0)
+    kept_ids = {name: found[:IDS_KEPT] for name, found in ids.items() if found}
+    unmeasured = _BY_WHAT_IS_KEPT if kept is None else frozenset[str]()
+    return Seen(figures, layers, ticks(by_layer[API]), kept_ids, unmeasured)
 
 
 def _ids(findings: Mapping[str, Findings], by_layer: Mapping[str, Sequence[Request]]) -> dict[str, list[str]]:
@@ -72,6 +85,12 @@ def _layer(name: str, requests: Sequence[Request], since_s: float, stuck_s: floa
         _stretch(writes, since_s, stuck_s),
         _stretch(reads, since_s, stuck_s),
     )
+
+
+def _of_clients(requests: Sequence[Request], since_s: float, stuck_s: float | None) -> Iterator[Stretch | None]:
+    """The longest wait of each client, from its own last good answer on."""
+    for client in dict.fromkeys(each.client for each in requests):
+        yield _stretch([each for each in requests if each.client == client], since_s, stuck_s)
 
 
 def _stretch(requests: Sequence[Request], since_s: float, stuck_s: float | None) -> Stretch | None:

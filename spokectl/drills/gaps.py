@@ -41,15 +41,6 @@ def first_after_s(requests: Iterable[Request], since_s: float) -> float:
     return next((each - since_s for each in good_answers(requests) if each >= since_s), float("inf"))
 
 
-def longest_of_one_client(requests: Iterable[Request], since_s: float) -> tuple[str, Gap]:
-    """The client that had to wait longest, and its gap; no name and an endless gap without any request."""
-    by_client: dict[str, list[Request]] = {}
-    for each in requests:
-        by_client.setdefault(each.client, []).append(each)
-    gaps = {client: longest_gap(own, since_s) for client, own in by_client.items()}
-    return max(gaps.items(), key=lambda item: item[1].seconds, default=("", Gap(since_s, float("inf"))))
-
-
 def failed(requests: Iterable[Request]) -> list[Request]:
     """Those that did not go well, in the order in which they ended."""
     return sorted((each for each in requests if not each.ok), key=lambda each: each.ended_s)

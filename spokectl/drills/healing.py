@@ -59,15 +59,16 @@ def heal_all(context: Context, told: Callable[[str], None], *, beyond: int = 0) 
             told(f"healing: {left.sentence}")
             heal_one(context, journal, left)
             healed.append(left)
-        except KeyError:
-            failed.append(f"{left.sentence}: this version does not know how to undo {left.undo.act!r}")
-        except (SpokectlError, OSError) as error:
-            failed.append(f"{left.sentence}: {error}")
+        except SpokectlError as error:
+            failed.append(f"{left.sentence}: {error.message}")
+        except Exception as error:  # noqa: BLE001 - an undo of its own, or of another version, keeps no other from it
+            failed.append(f"{left.sentence}: {type(error).__name__}: {error}")
     if failed:
+        forget = f"where it has been mended by hand: rm {context.state.faults_file}"
         raise Incomplete(
             "not_healed",
             f"not everything that a drill has broken could be healed: {'; '.join(failed)}",
-            actions=[command_line(context.stack.name, words) for words in ("drill heal", "status")],
+            actions=[*(command_line(context.stack.name, words) for words in ("drill heal", "status")), forget],
         )
     return healed
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
 from spokectl.drills.evidence import Run, Trial, Verdict
-from spokectl.drills.summary import by_drill, promised, signed, timeline, title, value
+from spokectl.drills.summary import by_drill, promised, shown, signed, timeline, title
 from spokectl.printable import printable
 
 # What XML 1.0 cannot hold, not even escaped: https://www.w3.org/TR/xml/#charsets
@@ -49,7 +49,7 @@ def _case(suite: Xml.Element, run: Run, trial: Trial, name: str) -> None:
     case = Xml.SubElement(suite, "testcase", attributes)
     figures: dict[str, object] = {}
     for each in trial.measures:
-        figures[each.name] = "without an end" if each.found is None else f"{each.found:g}"
+        figures[each.name] = f"{each.found:g}" if each.found is not None else shown(each)
         if each.bound is not None:
             figures[f"{each.name}.bound"] = f"{each.bound:g}"
     _properties(case, figures)
@@ -70,7 +70,7 @@ def _against(trial: Trial) -> list[str]:
     lines = [f"promised: {trial.holds}"] if trial.holds else []
     for each in trial.measures:
         if not each.held:
-            lines.append(f"{each.name}: promised {promised(each)}, found {value(each.name, each.found)}")
+            lines.append(f"{each.name}: promised {promised(each)}, found {shown(each)}")
             lines += [f"  {one}" for one in trial.ids.get(each.name, [])]
     return lines + [f"{each.name}: {each.found}" for each in trial.checks if not each.ok]
 

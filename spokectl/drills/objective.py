@@ -1,7 +1,7 @@
 """What a drill promises, and whether what was measured keeps it. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from spokectl.errors import UsageError
@@ -43,14 +43,20 @@ NEVER = dict.fromkeys(("lost", "duplicated", "wrong", "unwanted", "foreign", "st
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of one trial. `found` is None for a time without an end, `bound` where none was promised."""
+    """One figure of one trial. `found` is None for a time without an end, `bound` where none was promised.
+
+    Not `measured`: nothing in the trial could tell it. What no fault excuses (`NEVER`) has to be measured to hold.
+    """
 
     name: str
     found: float | None
     bound: float | None = None
+    measured: bool = True
 
     @property
     def held(self) -> bool:
+        if not self.measured:
+            return self.name not in NEVER
         return self.bound is None or (self.found is not None and self.found <= self.bound)
 
 
@@ -63,10 +69,15 @@ class Objective:
     def with_bounds(self, bounds: Mapping[str, float]) -> "Objective":
         return Objective({**self.bounds, **bounds})
 
-    def judge(self, found: Mapping[str, float]) -> list[Measure]:
-        """Every figure that was measured, in the order of FIGURES; an endless time is infinite."""
+    def judge(self, found: Mapping[str, float], unmeasured: Collection[str] = ()) -> list[Measure]:
+        """Every figure that was measured, in the order of FIGURES; an endless time is infinite.
+
+        Then those that should have been and could not be (`unmeasured`), and those that have a bound and were not.
+        """
         bounds = {**NEVER, **self.bounds}
-        return [Measure(name, finite(found[name]), bounds.get(name)) for name in FIGURES if name in found]
+        measured = [Measure(name, finite(found[name]), bounds.get(name)) for name in FIGURES if name in found]
+        missing = [name for name in FIGURES if name not in found and name in (*self.bounds, *unmeasured)]
+        return measured + [Measure(name, None, bounds.get(name), measured=False) for name in missing]
 
     @property
     def text(self) -> str:

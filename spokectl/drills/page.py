@@ -20,6 +20,7 @@ from spokectl.drills.summary import (
     is_own,
     loudest,
     promised,
+    shown,
     signed,
     spread,
     telling,
@@ -156,7 +157,7 @@ def _figures(trial: Trial) -> str:
         means = FIGURES[each.name].means if each.name in FIGURES else ""
         return [
             f"<code>{_safe(each.name)}</code> <span class='quiet'>{_safe(means)}</span>",
-            _safe(value(each.name, each.found)),
+            _safe(shown(each)),
             _safe(promised(each) or "–"),
             held,
         ]

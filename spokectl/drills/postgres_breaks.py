@@ -207,12 +207,17 @@ def typed(context: Context, *words: str) -> "Iterator[subprocess.Popen[str]]":
 
 
 @undo_act("thaw_receiver")
-def _thaw_receiver(context: Context, undo: Undo, _: Deadline) -> None:
+def _thaw_receiver(context: Context, undo: Undo, deadline: Deadline) -> None:
     (standby,) = undo.services
-    with suppress(NotFound):  # its receiver has died with it
-        receiver = in_database(context, standby, _RECEIVER)
-        if receiver:
-            in_node(context, standby, 'kill -CONT "$1" 2>/dev/null || true', receiver)
+    # Where it does not run its receiver has died with it.
+    seen = context.runtime.inspect().get(standby)
+    if seen is not None and seen.state is RunState.RUNNING:
+        _tried_until(deadline, f"the receiver of {standby} goes on", _continue_receiver, context, standby)
+
+
+def _continue_receiver(context: Context, standby: str) -> None:
+    if receiver := in_database(context, standby, _RECEIVER):
+        in_node(context, standby, 'kill -CONT "$1" 2>/dev/null || true', receiver)
 
 
 @undo_act("remove_mark")

@@ -9,7 +9,7 @@ from spokectl.drills.faults import Fault, FaultJournal, Left, Undo, heal_one
 from spokectl.drills.history import Clock
 from spokectl.drills.links import Link
 from spokectl.drills.workload import Workload
-from spokectl.errors import OutcomeUnknown, SpokectlError
+from spokectl.errors import Failed, OutcomeUnknown, SpokectlError
 from spokectl.model import Kind
 from spokectl.operations.context import Context
 from spokectl.operations.health import ServiceStatus, observe, probe
@@ -51,6 +51,10 @@ class Notebook:
         """When the first moment of these kinds was."""
         with self._lock:
             return next((each.at_s for each in self.moments if each.mark in marks), None)
+
+
+class CannotBreak(Failed):
+    """A fault did not happen: nothing can be said of what would have come of it."""
 
 
 class Stage:
@@ -143,7 +147,10 @@ class Stage:
         """Breaks; what is not healed by `heal` is healed when the script has ended."""
         number = self._faults.began(fault.sentence, fault.undo)
         self.notebook.mark(Mark.FAULT, fault.sentence, fault.subject)
-        fault.inject(self.context, Deadline(FAULT_TIMEOUT_S))
+        try:
+            fault.inject(self.context, Deadline(FAULT_TIMEOUT_S))
+        except SpokectlError as error:
+            raise CannotBreak(error.code, f"{fault.sentence}: {error.message}", actions=error.actions) from error
         return Left(number, fault.sentence, fault.undo)
 
     def heal(self, left: Left) -> None:
@@ -221,6 +228,12 @@ class Stage:
             self.expect("every client is served again", ok=False, found=stuck.message)
             return False
         return True
+
+    def expect_ended(self) -> None:
+        """Looked at when the load is over: a client that still waits for an answer has none to tell."""
+        waiting = [client.name for client in self.load.clients if client.is_alive()]
+        if waiting:
+            self.expect("every client has ended", ok=False, found=f"{', '.join(waiting)} still wait for an answer")
 
     def statuses(self) -> list[ServiceStatus]:
         return observe(self.context, self.context.stack.services)

@@ -70,7 +70,13 @@ def facts(run: Run) -> list[str]:
     if not judged:
         return []
     lost = int(sum(found(each, "lost") or 0 for each in judged))
-    said = ["No acknowledged write was lost." if not lost else f"{_counted(lost, 'acknowledged write')} lost."]
+    unknown = sum(not each.measured for trial in judged for each in trial.measures if each.name == "lost")
+    if lost:
+        said = [f"{_counted(lost, 'acknowledged write')} lost."]
+    else:
+        said = ["No acknowledged write was lost."] if not unknown else []
+    if unknown:
+        said.append(f"What was lost could not be looked at in {unknown} of {len(judged)} trials.")
     waits = [(found(each, "rto"), each) for each in judged if any(one.name == "rto" for one in each.measures)]
     if waits:
         longest, trial = max(waits, key=lambda pair: math.inf if pair[0] is None else pair[0])
@@ -106,6 +112,11 @@ def value(name: str, measured: float | None) -> str:
     if measured is None or not math.isfinite(measured):
         return "without an end"
     return f"{measured:.2f} s" if name in FIGURES and FIGURES[name].seconds else f"{measured:g}"
+
+
+def shown(measure: Measure) -> str:
+    """What a measure has found, for people."""
+    return value(measure.name, measure.found) if measure.measured else "not measured"
 
 
 def promised(measure: Measure) -> str:

@@ -1,24 +1,31 @@
 """How clients reach a stack: its load balancer, its primary, its master. Each way with what it keeps at the end."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TypeVar
 
-from spokectl.clients.writers import RedisWriter, RegistryWriter, SqlWriter, pushed, remove_module
+from spokectl.clients.object_store import ObjectStoreError
+from spokectl.clients.writers import RedisWriter, RegistryWriter, SqlWriter, content_of, pushed, remove_module
 from spokectl.drills.checker import Kept
 from spokectl.drills.faults import Undo, undo_act
 from spokectl.drills.figures import API, POSTGRES, REDIS
 from spokectl.drills.history import Request, Write
 from spokectl.drills.links import Link
 from spokectl.drills.workload import Client, Saw, clients_of
+from spokectl.errors import Failed
 from spokectl.model import Kind, Stack
 from spokectl.operations.context import Context, load_balancer
 from spokectl.operations.health import application_credentials
 from spokectl.operations.registry import address_of, reached
+from spokectl.operations.shell import bucket_of
 from spokectl.wait import Deadline
 
 API_CLIENTS = 4
 DIRECT_CLIENTS = 1
+# What a drill leaves behind in Redis is gone by itself, but not before it is looked for.
+_KEYS_OUTLIVE_S = 3600.0
+_STORED_BELOW = "proto-files/sha256/"
 T = TypeVar("T")
 
 
@@ -31,11 +38,15 @@ def balancer_of(stack: Stack) -> tuple[str, int]:
 class Ways:
     """The ways into one stack for one trial, which writes under the name `name`.
 
-    Of `links` there is one or none: every second client of the registry goes through it.
+    Of `links` there is one or none: every second client of the registry goes through it. `lasts_s`: how long a script may go
+    on beyond what drills take else.
     """
 
-    def __init__(self, context: Context, name: str, *, direct: bool, links: Sequence[Link] = ()) -> None:
+    def __init__(
+        self, context: Context, name: str, *, direct: bool, links: Sequence[Link] = (), lasts_s: float = 0.0
+    ) -> None:
         self._stack, self._name, self._direct = context.stack, name, direct
+        self._lasts_s = lasts_s + _KEYS_OUTLIVE_S
         self._links = links
         self.url = address_of(context.stack)
 
@@ -75,13 +86,21 @@ class Ways:
         return Undo("remove_load", values={"name": self._name, "direct": self._direct})
 
     def kept(self, requests: list[Request]) -> dict[str, list[Kept]]:
-        """What each way has now of what was written."""
-        found = {API: [Kept(key, whole) for module in self._modules for key, whole in pushed(self.url, module)]}
+        """What each way has now of what was written. A version is whole with its content in the object store."""
+        stored = self._stored()
+        listed = [each for module in self._modules for each in pushed(self.url, module)]
+        found = {API: [Kept(key, whole and _object_of(key) in stored) for key, whole in listed]}
         if self._direct:
             keys = [each.key for each in requests if each.layer == REDIS and isinstance(each, Write)]
             found[POSTGRES] = list(map(Kept, self._on_table(lambda sql: sql.kept())))
             found[REDIS] = list(map(Kept, self._in_redis(keys)))
         return found
+
+    def _stored(self) -> set[str]:
+        try:
+            return {each.key for each in bucket_of(self._stack).objects(_STORED_BELOW)}
+        except ObjectStoreError as error:
+            raise Failed("load_failed", f"the object store lists nothing: {error}") from error
 
     @property
     def _modules(self) -> list[str]:
@@ -113,7 +132,14 @@ class Ways:
             environment["SPOKE_REDIS_MASTER_NAME"],
             environment["SPOKE_REDIS_PASSWORD"],
             published,
+            self._lasts_s,
         )
+
+
+def _object_of(key: str) -> str:
+    """Where a Spoke keeps the content of a version that the load has pushed."""
+    digest = hashlib.sha256(content_of(key).encode()).hexdigest()
+    return f"{_STORED_BELOW}{digest[:2]}/{digest[2:]}"
 
 
 def removal_of(module: str) -> Undo:

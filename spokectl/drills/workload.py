@@ -30,10 +30,15 @@ class Snapshot:
 
 
 class Saw:
-    """What all clients together have seen, from any number of threads."""
+    """What all clients together have seen, from any number of threads.
+
+    `trouble`: why the ledger on disk is not whole; what is in memory is.
+    """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
+        self.trouble = ""
         self._ledger = ledger
+        self._over = False
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._good_keys: dict[str, list[str]] = {}
@@ -42,9 +47,9 @@ class Saw:
         self._failed = 0
 
     def add(self, request: Request) -> None:
-        if self._ledger is not None:
-            self._ledger.add(request)
         with self._lock:
+            if self._over:
+                return
             self._requests.append(request)
             if not request.ok:
                 self._failed += 1
@@ -52,6 +57,17 @@ class Saw:
                 self._good_keys.setdefault(request.layer, []).append(request.key)
                 self._good_writes[request.client] = self._good_writes.get(request.client, 0) + 1
                 self._last_good_s[request.layer] = request.ended_s
+            if self._ledger is not None and not self.trouble:
+                try:
+                    self._ledger.add(request)
+                except OSError as error:
+                    self.trouble = error.strerror or str(error)
+
+    def end(self) -> list[Request]:
+        """All requests; what comes in later is not heard any more."""
+        with self._lock:
+            self._over = True
+            return list(self._requests)
 
     @property
     def requests(self) -> list[Request]:

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spokectl.errors import Failed, NotFound, UsageError
-from spokectl.model import Kind
+from spokectl.model import Kind, Stack
 from spokectl.operations.context import require_node, running_context
 from spokectl.operations.health import ServiceStatus, observe
 from spokectl.operations.services import execute
 from spokectl.settings import command_line
+
+if TYPE_CHECKING:
+    from spokectl.clients.object_store import Bucket
 
 # Each in its own service, whose environment has the address and the password: neither shows among the arguments.
 _PSQL = """PGPASSWORD="$SPOKE_POSTGRES_PASSWORD" exec psql \\
@@ -53,26 +57,30 @@ def node_with(role: str, statuses: Sequence[ServiceStatus], kind: Kind, stack: s
     )
 
 
+def bucket_of(stack: Stack) -> "Bucket":
+    """The bucket of the stack's Spokes. NotFound (`no_store`) when the stack has no store of its own."""
+    from spokectl.clients.object_store import Bucket
+
+    stores, spokes = (stack.of_kind(kind) for kind in (Kind.S3, Kind.SPOKE))
+    if not stores or not spokes:
+        raise NotFound("no_store", f"the stack {stack.name} has no S3 store of its own")
+    environment = stores[0].environment
+    host, port = stores[0].address(stores[0].health.port)
+    return Bucket(
+        f"http://{host}:{port}",
+        spokes[0].environment["SPOKE_S3_BUCKET"],
+        environment["SPOKE_S3_REGION"],
+        environment["SPOKE_S3_ACCESS_KEY"],
+        environment["SPOKE_S3_SECRET_KEY"],
+        timeout_s=_STORE_TIMEOUT_S,
+    )
+
+
 class Store:
     """The stack's bucket for a person: lines to print, bytes to write."""
 
     def __init__(self, name: str, file: Path | None) -> None:
-        from spokectl.clients.object_store import Bucket
-
-        context = running_context(name, file)
-        stores, spokes = (context.stack.of_kind(kind) for kind in (Kind.S3, Kind.SPOKE))
-        if not stores or not spokes:
-            raise NotFound("no_store", f"the stack {name} has no S3 store of its own")
-        environment = stores[0].environment
-        host, port = stores[0].address(stores[0].health.port)
-        self._bucket = Bucket(
-            f"http://{host}:{port}",
-            spokes[0].environment["SPOKE_S3_BUCKET"],
-            environment["SPOKE_S3_REGION"],
-            environment["SPOKE_S3_ACCESS_KEY"],
-            environment["SPOKE_S3_SECRET_KEY"],
-            timeout_s=_STORE_TIMEOUT_S,
-        )
+        self._bucket = bucket_of(running_context(name, file).stack)
 
     @property
     def bucket(self) -> str:

@@ -16,6 +16,7 @@ from spokectl.drills.summary import (
     headline,
     loudest,
     promised,
+    shown,
     signed,
     spread,
     timeline,
@@ -124,7 +125,7 @@ def _print_trial(trial: Trial, name: str) -> None:
     if trial.measures:
         _say()
         figures = [
-            [each.name, value(each.name, each.found), promised(each), _kept(each)]
+            [each.name, shown(each), promised(each), _kept(each)]
             for each in trial.measures
             if each.bound is not None or each.found != 0
         ]

@@ -12,9 +12,9 @@ from spokectl.drills.drill import Drill
 from spokectl.drills.evidence import Mark, Moment, Run, Trial, Verdict
 from spokectl.drills.figures import API
 from spokectl.drills.history import Clock
-from spokectl.drills.objective import as_typed
+from spokectl.drills.objective import Measure, as_typed
 from spokectl.drills.runner import Watcher
-from spokectl.drills.summary import SIGNS, signed, telling, value
+from spokectl.drills.summary import SIGNS, shown, signed, telling
 from spokectl.drills.workload import Snapshot
 from spokectl.output.streams import print_table, stderr
 from spokectl.output.terminal import without_echo
@@ -181,7 +181,7 @@ def _live(console: "Console", trials: int) -> Iterator[Watcher]:
 
 def ended_line(trial: Trial) -> str:
     """What became of a trial, in a line."""
-    figures = ", ".join(f"{each.name} {value(each.name, each.found)}" for each in telling(trial))
+    figures = ", ".join(f"{each.name} {shown(each)}" for each in telling(trial))
     rest = "; ".join(each for each in (figures, *trial.missed, trial.why) if each)
     seconds = f" in {trial.ended_s - trial.began_s:.0f} s" if trial.verdict is not Verdict.SKIPPED else ""
     return printable(f"{SIGNS[trial.verdict]} {trial.drill}: {trial.verdict}{seconds}" + (f": {rest}" if rest else ""))
@@ -196,7 +196,10 @@ def print_run(run: Run) -> None:
 def _figures(trial: Trial) -> str:
     if trial.verdict is Verdict.SKIPPED:
         return ""
-    shown = [each for each in trial.measures if each.bound is not None or each.found]
-    return " ".join(
-        f"{each.name}={'∞' if each.found is None else as_typed(each.name, round(each.found, 2))}" for each in shown
-    )
+    return " ".join(f"{each.name}={_found(each)}" for each in trial.measures if each.bound is not None or each.found)
+
+
+def _found(measure: Measure) -> str:
+    if not measure.measured:
+        return "?"
+    return "∞" if measure.found is None else as_typed(measure.name, round(measure.found, 2))

@@ -74,7 +74,7 @@ def test_a_script_can_act_on_how_a_run_ends(make_tool: Callable[..., Tool]) -> N
     tool.ok("start", "spoke-1")
     tool.up()
 
-    process = begin(tool, "drill", "run", "spoke-kill")
+    process = begin(tool, "drill", "run", "spoke-kill", "--objective", ANY_TIME)
     eventually(lambda: any("killed" in each for each in broken(tool)), "a Spoke is killed")
     assert ended(drilled(tool, "spoke-kill")) == (5, "error", "locked")
     answer, _ = process.communicate(timeout=RUN_TIMEOUT_S)

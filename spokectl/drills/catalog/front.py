@@ -6,6 +6,7 @@ from spokectl.clients.crowd import HalfRequests
 from spokectl.drills.breaks import killed, one_backend_less
 from spokectl.drills.drill import drill
 from spokectl.drills.figures import API
+from spokectl.drills.history import Clock
 from spokectl.drills.stage import Stage
 from spokectl.drills.ways import balancer_of
 from spokectl.model import Kind
@@ -102,8 +103,20 @@ def slow_link(stage: Stage) -> None:
     (link,) = stage.links
     with stage.ours(f"{_SLOW_S * 1000:.0f} ms each way for {', '.join(link.users)}"):
         link.slow(_SLOW_S)
+        since_s = Clock().now_s()
         stage.go_on()
+        until_s = Clock().now_s()
         link.slow(0.0)
+    took = [
+        each for each in stage.load.saw.requests if each.layer == API and since_s < each.began_s < each.ended_s < until_s
+    ]
+    over, beside = (
+        min((each.ended_s - each.began_s for each in took if (each.client in link.users) == through), default=0.0)
+        for through in (True, False)
+    )
+    # The fastest of each kind: other load makes a request slower, never faster.
+    found = f"the fastest over the link took {over * 1000:.0f} ms, beside it {beside * 1000:.0f} ms"
+    stage.expect("the link is slow, and only the link", over >= 2 * _SLOW_S > beside, found)
 
 
 @drill(

@@ -9,6 +9,7 @@ from spokectl.drills.catalog.postgres_hands import (
     record,
 )
 from spokectl.drills.drill import Need, drill
+from spokectl.drills.looks import roles_said
 from spokectl.drills.postgres_breaks import crashed
 from spokectl.drills.stage import FAULT_TIMEOUT_S, Stage
 from spokectl.errors import SpokectlError
@@ -91,12 +92,14 @@ def remove_primary(stage: Stage) -> None:
 def freeze_primary(stage: Stage) -> None:
     primary = stage.holder("primary")
     before = stage.context.runtime.inspect()[primary].started_at
-    with stage.broken(frozen(primary)):
+    with roles_said(stage.context.stack.services[primary]) as said, stage.broken(frozen(primary)):
         failover(stage)
+        said.clear()
         now = stage.context.runtime.inspect()[primary]
         killed_first = now.started_at != before
         found = f"it is {now.state}, {'started anew' if killed_first else 'the one from before'}"
         stage.expect("the old primary was killed before it could go on", killed_first, found)
+    _expect_never_primary(stage, primary, said)
     expect_same_rows(stage)
 
 
@@ -125,10 +128,16 @@ def return_of_the_primary(stage: Stage) -> None:
     primary = stage.holder("primary")
     with stage.broken(killed(primary)):
         stage.operate("failover postgres", lambda report: _started_meanwhile(stage, primary, report))
-    with stage.broken(crashed(primary)):
+    with roles_said(stage.context.stack.services[primary]) as said, stage.broken(crashed(primary)):
         stage.go_on()
-    stage.expect("it is no primary", stage.holder("primary") != primary, f"{stage.holder('primary')} is primary")
+    _expect_never_primary(stage, primary, said)
     expect_same_rows(stage)
+
+
+def _expect_never_primary(stage: Stage, old: str, said: list[str]) -> None:
+    """It was asked all the time since another is primary."""
+    found = f"of {len(said)} answers {said.count('primary')} said primary"
+    stage.expect(f"{old} never says that it is primary", "primary" not in said, found)
 
 
 def _started_meanwhile(stage: Stage, primary: str, report: Report) -> Result:

@@ -162,8 +162,9 @@ def lagging(stage: Stage) -> None:
     "postgres-lagging-loss",
     group=GROUP,
     breaks="the same, with `--allow-data-loss`: what the standby lacks is given up by the operator's word",
-    holds="no more is lost than was said, and only what was acknowledged unprotected; it is kept in a folder",
+    holds="no more is lost than was said, and only what was acknowledged unprotected",
     objective={"rto": 90.0, "lost": _MOST_LOST, "stale": _MOST_LOST},
+    gives_up_writes=True,
 )
 def lagging_with_loss(stage: Stage) -> None:
     primary = stage.holder("primary")

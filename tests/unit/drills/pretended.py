@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from spokectl.model import Inspection, Stack
+from spokectl.model import HealthProbe, Inspection, Kind, Service, Stack
 from spokectl.operations.context import Context
 from spokectl.runtime.base import Runtime
 from spokectl.settings import StackState
@@ -23,8 +23,9 @@ class PretendedRuntime:
 
 
 def context_in(folder: Path, name: str = "pretended") -> Context:
-    """A context of a stack without services, with its state below `folder`."""
+    """A context of a stack of four services, with its state below `folder`."""
     state = StackState(name, folder)
     state.ensure()
-    stack = Stack(name, (folder / "stack.yml",), {}, (), {})
+    services = {each: Service(each, Kind.SPOKE, "", HealthProbe("http"), {}, each) for each in ("a", "b", "c", "old")}
+    stack = Stack(name, (folder / "stack.yml",), services, (), {})
     return Context(stack, state, cast(Runtime, PretendedRuntime()))

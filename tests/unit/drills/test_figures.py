@@ -104,3 +104,23 @@ def test_ticks_also_show_when_nothing_was_answered() -> None:
         (10.3, 0, 0, 1),
     ]
     assert ticks([]) == []
+
+
+def test_one_client_can_wait_longer_than_all_together_and_from_its_own_last_answer_on() -> None:
+    patient: list[Request] = [write(f"p{n}", ended_s, client="patient") for n, ended_s in enumerate((1.0, 6.0))]
+    lucky: list[Request] = [write(f"l{n}", ended_s, client="lucky") for n, ended_s in enumerate((2.0, 3.0, 4.0, 5.0, 6.0))]
+    both = [*patient, *lucky]
+    figures = seen(both, {"api": kept_of(both, "api")}, since_s=2.5).figures
+    assert (figures["rto"], figures["client_gap"]) == (1.0, 5.0)
+    assert math.isinf(seen(both, {"api": []}, since_s=2.5, stuck_s=60.0).figures["client_gap"])
+
+
+def test_where_nobody_could_look_what_was_lost_is_not_measured() -> None:
+    requests: list[Request] = [write("a", 1.0), write("b", 2.0, Outcome.IN_DOUBT, why="reset")]
+    figures = seen(requests, None, since_s=0.5).figures
+    assert not {"lost", "duplicated", "wrong", "unwanted", "foreign"} & figures.keys()
+    assert (figures["failed"], figures["in_doubt"]) == (1.0, 1.0)
+
+
+def test_without_a_read_there_is_no_time_without_one() -> None:
+    assert "read_gap" not in seen([write("a", 1.0)], {"api": [Kept("a")]}, since_s=0.5).figures

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spokectl.drills.gaps import Gap, failed, first_after_s, longest_gap, longest_of_one_client
+from spokectl.drills.gaps import Gap, failed, first_after_s, longest_gap
 from spokectl.drills.history import Outcome, Read, Request, Write
 
 
@@ -48,11 +48,3 @@ def test_when_nothing_goes_through_any_more_the_gap_has_no_end() -> None:
 
 def test_the_first_is_the_earliest_one_after_what_is_measured_began() -> None:
     assert first_after_s(acknowledged(12.0, 9.0, 10.7), since_s=10.0) == pytest.approx(0.7)
-
-
-def test_one_client_can_wait_longer_than_all_together() -> None:
-    both = [*acknowledged(10.0, 10.1, 12.0, client="patient"), *acknowledged(10.0, 10.5, 11.0, 11.5, client="lucky")]
-    assert longest_gap(both, since_s=10.0).seconds == pytest.approx(0.5)
-    client, gap = longest_of_one_client(both, since_s=10.0)
-    assert (client, gap) == ("patient", Gap(10.1, 12.0))
-    assert longest_of_one_client([], since_s=10.0) == ("", Gap(10.0, float("inf")))

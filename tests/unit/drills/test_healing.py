@@ -78,6 +78,7 @@ def test_one_that_cannot_be_healed_keeps_none_of_the_others_from_it_and_stays(co
     assert incomplete.value.code == "not_healed"
     assert "b broken: it does not let itself be mended" in incomplete.value.message
     assert "of another version" in incomplete.value.message
+    assert str(context.state.faults_file) in incomplete.value.actions[-1]
     assert DONE == [("a",)]
     assert [left.sentence for left in journal_of(context).left()] == ["c broken", "b broken"]
 
@@ -138,3 +139,23 @@ def test_every_fault_names_an_undo_that_there_is() -> None:
 
 def test_a_state_folder_without_faults_is_healthy(tmp_path: Path) -> None:
     assert FaultJournal(StackState("none", tmp_path).faults_file).left() == []
+
+
+def test_an_undo_with_a_defect_of_its_own_keeps_no_other_from_it(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def defective(*_: object) -> None:
+        raise KeyError("k")
+
+    monkeypatch.setitem(faults.UNDOS, "defective", defective)
+    journal_of(context).began("a broken", mend("a"))
+    journal_of(context).began("b broken", Undo("defective", ("b",)))
+    with pytest.raises(Incomplete, match="b broken: KeyError: 'k'"):
+        heal_all(context, unheard)
+    assert DONE == [("a",)]
+
+
+def test_what_the_stack_does_not_have_any_more_need_not_be_healed(context: Context) -> None:
+    journal_of(context).began("gone", mend("removed by an edit of the stack file"))
+    journal_of(context).began("half gone", mend("a", "removed by an edit of the stack file"))
+    heal_all(context, unheard)
+    assert DONE == [("a",)]
+    assert not context.state.faults_file.exists()

@@ -81,3 +81,11 @@ def test_an_objective_reads_back_as_it_is_told() -> None:
 def test_figures_are_measured_in_one_order() -> None:
     found = dict.fromkeys(reversed(FIGURES), 0.0)
     assert [each.name for each in Objective().judge(found)] == list(FIGURES)
+
+
+def test_what_no_fault_excuses_has_to_be_measured_and_anything_else_may_not_be_there() -> None:
+    measures = {each.name: each for each in Objective({"redis_gap": 1.0}).judge({"failed": 0.0}, {"lost"})}
+    assert not measures["lost"].measured
+    assert not measures["lost"].held
+    assert (measures["redis_gap"].measured, measures["redis_gap"].held) == (False, True)
+    assert measures["failed"].held

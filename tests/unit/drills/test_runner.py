@@ -47,9 +47,10 @@ class Remembering:
 class PretendedWays:
     """The way into a registry that keeps all but what is in LOSES."""
 
-    def __init__(self, _: Context, name: str, *, direct: bool, links: Sequence[Link] = ()) -> None:
+    def __init__(self, _: Context, name: str, *, direct: bool, links: Sequence[Link] = (), lasts_s: float = 0.0) -> None:
         self._name = name
         assert direct
+        assert lasts_s > 0
 
     def clients(self, saw: Saw) -> list[Client]:
         return clients_of(self._name, "api", 2, saw, lambda _: Remembering())
@@ -86,6 +87,8 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setattr(runner, "running_context", lambda *_: found)
     monkeypatch.setattr(runner, "Ways", PretendedWays)
     monkeypatch.setattr(workload, "PACE_S", 0.001)
+    for room in (runner, stage):
+        monkeypatch.setattr(room, "observe", lambda *_: [])
     return found
 
 
@@ -149,16 +152,17 @@ def test_what_a_script_expects_and_does_not_find_makes_it_miss(context: Context)
     assert run.verdict is Verdict.MISSED
 
 
-def test_a_script_that_fails_is_broken_and_heals(context: Context) -> None:
+def test_what_a_script_does_and_fails_makes_it_miss_and_heals(context: Context) -> None:
     def fails(stage: Stage) -> None:
         stage.inject(broken("a"))
         stage.inject(broken("b"))
         raise Failed("no_good", "it did not work")
 
     run = carry_out(drill(fails))
-    assert (run.trials[0].verdict, run.trials[0].why) == (Verdict.BROKEN, "no_good: it did not work")
+    assert (run.trials[0].verdict, run.trials[0].why) == (Verdict.MISSED, "")
+    assert run.trials[0].missed == ["all that the drill does goes well: no_good: it did not work"]
     assert HEALED == ["b", "a", "what was written"]
-    assert judged(run).exit_code is ExitCode.FAILED
+    assert judged(run).exit_code is ExitCode.OBJECTIVE_MISSED
 
 
 def test_a_fault_that_fails_half_way_is_undone_all_the_same(context: Context) -> None:
@@ -169,7 +173,8 @@ def test_a_fault_that_fails_half_way_is_undone_all_the_same(context: Context) ->
         stage.inject(Fault("half broken", Undo("mend", ("a",)), half))
 
     run = carry_out(drill(script))
-    assert run.verdict is Verdict.BROKEN
+    assert (run.verdict, run.trials[0].why) == (Verdict.BROKEN, "half_way: half broken: the second one would not")
+    assert judged(run).exit_code is ExitCode.FAILED
     assert HEALED == ["a", "what was written"]
 
 
@@ -178,11 +183,61 @@ def test_ctrl_c_heals_and_keeps_what_there_is(context: Context) -> None:
         stage.inject(broken("a"))
         raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted, match="after 1 trials"):
+    with pytest.raises(Interrupted, match="in try, trial 2; what was broken is healed"):
         carry_out(drill(breaks_and_goes_on), drill(interrupted), drill(breaks_and_goes_on))
     assert HEALED == ["a", "what was written"] * 2
-    assert len(Store(context.state).run(None).trials) == 1
+    kept = Store(context.state).run(None).trials
+    assert [(each.verdict, each.why) for each in kept] == [(Verdict.HELD, ""), (Verdict.BROKEN, "interrupted")]
     assert not context.state.faults_file.exists()
+
+
+def test_ctrl_c_ends_the_run_also_when_what_is_healed_then_does_not_heal(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def does_not(*_: object) -> None:
+        raise Failed("stuck", "it does not let itself be mended")
+
+    def interrupted(stage: Stage) -> None:
+        with stage.broken(broken("a")):
+            monkeypatch.setitem(faults.UNDOS, "mend", does_not)
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="in try, trial 1; still to be healed: a broken") as ended:
+        carry_out(drill(interrupted), drill(breaks_and_goes_on))
+    assert "drill heal" in ended.value.actions[0]
+
+
+def test_an_error_that_nobody_expects_is_kept_and_the_evidence_before_it_too(context: Context) -> None:
+    def full(_: Stage) -> None:
+        raise OSError(28, "No space left on device")
+
+    run = carry_out(drill(breaks_and_goes_on), drill(full))
+    assert [each.verdict for each in run.trials] == [Verdict.HELD, Verdict.BROKEN]
+    assert "No space left" in run.trials[1].why
+    assert HEALED == ["a", "what was written", "what was written"]
+    assert Store(context.state).run(None) == run
+
+
+def test_where_nobody_tells_what_is_there_nothing_is_said_to_be_kept(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise Failed("load_failed", "the registry lists nothing")
+
+    monkeypatch.setattr(PretendedWays, "kept", gone)
+    run = carry_out(drill(breaks_and_goes_on))
+    assert run.verdict is Verdict.MISSED
+    said = "; ".join(run.trials[0].missed)
+    assert "what was written can be read afterwards: load_failed" in said
+    assert "lost could not be measured" in said
+    assert {each.name: each.found for each in run.trials[0].measures if each.measured}["failed"] == 0
+
+
+def test_drills_that_give_up_writes_of_others_have_to_be_allowed(context: Context) -> None:
+    lossy = drill(breaks_and_goes_on, gives_up_writes=True)
+    assert [each.verdict for each in carry_out(lossy).trials] == [Verdict.SKIPPED]
+    assert "--allow-data-loss" in carry_out(lossy).trials[0].why
+    assert carry_out(lossy, allow_data_loss=True).verdict is Verdict.HELD
 
 
 def test_what_a_runtime_cannot_do_is_skipped_with_the_reason_and_is_no_failure(context: Context) -> None:
@@ -217,7 +272,7 @@ def test_after_a_drill_that_cannot_be_mended_the_rest_tells_nothing(
     monkeypatch.setattr(runner, "up", lambda *_: (_ for _ in ()).throw(Failed("no_way", "no way")))
     run = carry_out(drill(breaks_and_goes_on), drill(breaks_and_goes_on))
     assert [each.verdict for each in run.trials] == [Verdict.HELD, Verdict.SKIPPED]
-    assert "does not mend" in run.trials[1].why
+    assert "has left a stack that is not well: no way" in run.trials[1].why
 
 
 def test_a_drill_on_a_stack_of_another_drill_is_refused(context: Context) -> None:

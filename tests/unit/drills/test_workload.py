@@ -105,3 +105,23 @@ def test_a_snapshot_counts_what_failed_and_knows_the_last_good_write_of_each_way
     snapshot = saw.snapshot
     assert (snapshot.acknowledged, snapshot.failed) == (1, 1)
     assert list(snapshot.last_good_s) == ["api"]
+
+
+def test_a_ledger_that_cannot_be_written_convicts_nobody(tmp_path: Path) -> None:
+    class Full(Ledger):
+        def add(self, request: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    with Full(tmp_path / "ledger") as ledger:
+        saw = Saw(ledger)
+        Client("c", "api", Scripted([]), saw).once("c.1")
+    assert saw.trouble == "No space left on device"
+    assert [each.key for each in saw.requests] == ["c.1", "c.1", "c.1"]
+
+
+def test_what_comes_in_after_the_end_is_not_heard() -> None:
+    saw = Saw()
+    Client("c", "api", Scripted([]), saw).once("c.1")
+    heard = saw.end()
+    Client("c", "api", Scripted([]), saw).once("c.2")
+    assert saw.requests == heard
