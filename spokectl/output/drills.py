@@ -52,7 +52,7 @@ class _Lines(Watcher):
         self._say(f"{drill.name}: {drill.breaks}")
 
     def moment(self, moment: Moment) -> None:
-        self._say(f"  {moment.mark}: {moment.sentence}")
+        self._say(f"  {moment.mark}: {moment.sentence.removeprefix(f'{moment.mark}: ')}")
 
     def ended(self, trial: Trial) -> None:
         self._say(f"{trial.drill}: {trial.verdict}" + (f" ({trial.why})" if trial.why else ""))
