@@ -341,8 +341,10 @@ class Postgres:
         if self._promotion is not None:
             self._promotion.cancel()
             self._keep(self._promotion)
-        if self._heir is not None and self._heir.pools is not None:
-            self._give_up(self._heir.pools)
+        if self._heir is not None:
+            hang_up(self._heir.connection)
+            if self._heir.pools is not None:
+                self._give_up(self._heir.pools)
         self._heir = self._promotion = None
 
     async def _warn_of_too_few_connections(self, node: Node, connection: Connection) -> None:

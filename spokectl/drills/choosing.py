@@ -31,7 +31,7 @@ def chosen(names: Sequence[str], *, everything: bool = False, seed_tests: bool =
     ]
     if not wanted:
         raise UsageError(
-            "no_drill", "which drills? name them, or say --all or --seed-tests", actions=["spokectl drill list"]
+            "no_drill", "which drills? name them, or say --all, --seed-tests or --ci", actions=["spokectl drill list"]
         )
     return wanted
 

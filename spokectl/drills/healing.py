@@ -1,7 +1,9 @@
 """Healing what a drill has left broken: whoever comes next does it, unless the drill is still under way."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 # Registers the ways to undo.
@@ -15,23 +17,29 @@ from spokectl.settings import StackState, command_line
 
 @contextmanager
 def drill_lock(state: StackState) -> Iterator[None]:
-    """One drill at a time on a stack; what it runs takes the stack's own lock. Refused (`locked`)."""
+    """One drill at a time on a stack; what it runs takes the stack's own lock. Refused (`locked`) says by whom."""
     from filelock import FileLock, Timeout
 
     state.ensure()
     lock = FileLock(state.drill_lock_file, timeout=0, mode=0o600)
+    holder = state.drill_lock_file.with_suffix(".holder")
     try:
         lock.acquire()
     except Timeout:
+        said = holder.read_text() if holder.exists() else "somebody who has just begun"
         raise Refused(
             "locked",
-            f"a drill is under way on the stack {state.name}",
+            f"a drill is under way on the stack {state.name}: {said}",
             retryable=True,
             actions=["wait for it to end, then repeat the command"],
         ) from None
     try:
+        since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        with suppress(OSError):  # on a full disk too, what is broken must be healed
+            holder.write_text(f"process {os.getpid()}, since {since}")
         yield
     finally:
+        holder.unlink(missing_ok=True)
         lock.release()
 
 

@@ -128,7 +128,7 @@ def _trial(trial: Trial, anchor: str, name: str) -> str:
         parts.append(f'<ul class="missed">{"".join(f"<li>{_safe(each)}</li>" for each in trial.missed)}</ul>')
     parts += [_drawn(trial, anchor), _moments(trial), _figures(trial), _checks(trial), _layers(trial), _ids(trial)]
     if trial.ledger:
-        parts.append(f'<p class="quiet">Every request: <code>{_safe(trial.ledger)}</code>, in the folder of this page.</p>')
+        parts.append(f'<p class="quiet">Every request: <code>{_safe(trial.ledger)}</code>, in the folder of the run.</p>')
     return f'<section class="trial" id="{anchor}">\n{"".join(each for each in parts if each)}\n</section>\n'
 
 

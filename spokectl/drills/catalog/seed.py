@@ -14,6 +14,7 @@ from spokectl.drills import looks, series, shares
 from spokectl.drills.breaks import stopped
 from spokectl.drills.drill import drill
 from spokectl.drills.evidence import Mark
+from spokectl.drills.faults import Undo
 from spokectl.drills.figures import API
 from spokectl.drills.history import Clock, Outcome, Write
 from spokectl.drills.series import ACTIVE, HITS, MISSES, SERIES, Series
@@ -139,29 +140,31 @@ def postgres_failover(stage: Stage) -> None:
     old = stage.holder("primary")
     new = stage.other(old)
     _expect_replication(stage, old, new)
-    stage.notebook.mark(Mark.COMMAND, f"pg_ctl promote, in {new}", new)
-    code, said = _typed(stage, new, 'exec pg_ctl promote -D "$PGDATA"')
-    stage.expect("pg_ctl promotes", code == 0, f"exit code {code}: {said}")
-    stage.notebook.mark(Mark.PROMOTED, f"pg_ctl says: {said}", new)
-    stage.until_served()
-    spokes = stage.names(Kind.SPOKE)
-    writes = {name: _written(stage, _url_of(_service(stage, name)), f"by-{name}") for name in spokes}
-    for each in writes.values():
-        stage.load.saw.add(each)
-    bad = [f"{name}: {each.why}" for name, each in writes.items() if not each.ok]
-    _expect(stage, "every Spoke writes to it", bad, f"a version by each of {', '.join(spokes)}")
-    want = {new: "primary", old: "standby"}
+    # Whoever finds it half done has both run: their guards settle who is primary.
+    with stage.beside(f"{new} promoted beside {old}", Undo("start", (new, old))):
+        stage.notebook.mark(Mark.COMMAND, f"pg_ctl promote, in {new}", new)
+        code, said = _typed(stage, new, 'exec pg_ctl promote -D "$PGDATA"')
+        stage.expect("pg_ctl promotes", code == 0, f"exit code {code}: {said}")
+        stage.notebook.mark(Mark.PROMOTED, f"pg_ctl says: {said}", new)
+        stage.until_served()
+        spokes = stage.names(Kind.SPOKE)
+        writes = {name: _written(stage, _url_of(_service(stage, name)), f"by-{name}") for name in spokes}
+        for each in writes.values():
+            stage.load.saw.add(each)
+        bad = [f"{name}: {each.why}" for name, each in writes.items() if not each.ok]
+        _expect(stage, "every Spoke writes to it", bad, f"a version by each of {', '.join(spokes)}")
+        want = {new: "primary", old: "standby"}
 
-    def roles() -> dict[str, str]:
-        return {name: probe(_service(stage, name)).role for name in want}
+        def roles() -> dict[str, str]:
+            return {name: probe(_service(stage, name)).role for name in want}
 
-    def told() -> str:
-        return ", ".join(f"{name} says {role or 'nothing'}" for name, role in roles().items())
+        def told() -> str:
+            return ", ".join(f"{name} says {role or 'nothing'}" for name, role in roles().items())
 
-    if stage.until(f"{old} is its standby", lambda: None if roles() == want else told(), found=told):
-        stage.notebook.mark(Mark.REJOINED, f"{old} is a standby", old)
-    if stage.until_well():
-        _expect_replication(stage, new, old)
+        if stage.until(f"{old} is its standby", lambda: None if roles() == want else told(), found=told):
+            stage.notebook.mark(Mark.REJOINED, f"{old} is a standby", old)
+        if stage.until_well():
+            _expect_replication(stage, new, old)
 
 
 @drill(
