@@ -6,7 +6,7 @@ from benchmarks.drills import table
 
 
 def trial(name: str, verdict: str, why: str = "", **found: tuple[float | None, float | None]) -> dict[str, Any]:
-    measures = [{"name": figure, "found": measured, "bound": bound} for figure, (measured, bound) in found.items()]
+    measures = [{"name": figure, "found": seen, "bound": bound, "measured": True} for figure, (seen, bound) in found.items()]
     return {"drill": name, "verdict": verdict, "why": why, "measures": measures}
 
 
