@@ -38,6 +38,10 @@ class Report(Protocol):
     def __call__(self, subject: str, state: str, detail: str = "") -> None: ...
 
 
+def unheard(subject: str, state: str, detail: str = "") -> None:
+    """The report where nobody listens: what came of it is looked at afterwards."""
+
+
 def envelope(command: str, result: Result) -> dict[str, Any]:
     """The JSON object of a command: all keys are always there."""
     return {

@@ -8,9 +8,8 @@ from typing import Self
 
 import psycopg
 
-from spokectl.clients.postgres import Credentials
+from spokectl.clients.postgres import Credentials, conninfo_of_primary
 
-_CONNECT_TIMEOUT_S = 10
 _TIMEOUT_S = 5.0
 _HEAD = "POST /modules HTTP/1.1\r\nHost: drill\r\nContent-Type: application/json\r\n"
 # The one has said only a part of its head, the other its head and the first byte of a body.
@@ -21,16 +20,7 @@ class IdleSessions:
     """As many sessions as the primary lets in, open until this is closed."""
 
     def __init__(self, nodes: Sequence[tuple[str, int]], credentials: Credentials, limit: int) -> None:
-        self._conninfo = psycopg.conninfo.make_conninfo(
-            host=",".join(host for host, _ in nodes),
-            port=",".join(str(port) for _, port in nodes),
-            user=credentials.user,
-            password=credentials.password,
-            dbname=credentials.database,
-            target_session_attrs="read-write",
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            application_name="spokectl drill",
-        )
+        self._conninfo = conninfo_of_primary(nodes, credentials)
         self._limit = limit
         self._open: list[psycopg.Connection[object]] = []
 

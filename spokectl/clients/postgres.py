@@ -1,6 +1,7 @@
 """PostgreSQL over a published port: what a node says it is, asked with the operator's role."""
 
 import select
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from psycopg.pq.abc import PGconn
 from spokectl.clients.postgres_answers import LOOK, SESSIONS, facts, sessions
 from spokectl.facts import PostgresFacts, Sessions
 from spokectl.wait import Deadline
+
+_CONNECT_TIMEOUT_S = 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,20 @@ def connect(
         application_name="spokectl",
         sslmode="prefer",
         autocommit=True,
+    )
+
+
+def conninfo_of_primary(nodes: Sequence[tuple[str, int]], credentials: Credentials) -> str:
+    """For the clients of a drill: leads to whichever of the nodes takes writes, as a URL that names them all does."""
+    return psycopg.conninfo.make_conninfo(
+        host=",".join(host for host, _ in nodes),
+        port=",".join(str(port) for _, port in nodes),
+        user=credentials.user,
+        password=credentials.password,
+        dbname=credentials.database,
+        target_session_attrs="read-write",
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        application_name="spokectl drill",
     )
 
 

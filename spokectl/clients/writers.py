@@ -14,7 +14,7 @@ from psycopg.pq.abc import PGconn
 from redis.sentinel import Sentinel
 
 from spokectl.clients.http import httpx
-from spokectl.clients.postgres import Credentials, PostgresUnavailable, await_answer
+from spokectl.clients.postgres import Credentials, PostgresUnavailable, await_answer, conninfo_of_primary
 from spokectl.clients.redis import NO_RETRY
 from spokectl.errors import Failed
 from spokectl.wait import Deadline
@@ -22,7 +22,6 @@ from spokectl.wait import Deadline
 API_TIMEOUT_S = 60.0
 """As long as spokectl's own client of the registry waits for an answer."""
 _SQL_TIMEOUT_S = 30.0
-_CONNECT_TIMEOUT_S = 2
 _REDIS_TIMEOUT_S = 2.0
 _PAGE = 200
 TABLE = "spokectl_drill"
@@ -153,16 +152,7 @@ class SqlWriter:
     """Inserts rows into whichever node takes writes, as any client of a URL that names them all does."""
 
     def __init__(self, nodes: Sequence[tuple[str, int]], credentials: Credentials) -> None:
-        self._conninfo = psycopg.conninfo.make_conninfo(
-            host=",".join(host for host, _ in nodes),
-            port=",".join(str(port) for _, port in nodes),
-            user=credentials.user,
-            password=credentials.password,
-            dbname=credentials.database,
-            target_session_attrs="read-write",
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            application_name="spokectl drill",
-        )
+        self._conninfo = conninfo_of_primary(nodes, credentials)
         self._connection: psycopg.Connection[Any] | None = None
 
     def prepare(self) -> None:

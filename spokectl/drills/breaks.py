@@ -13,6 +13,7 @@ from spokectl.operations.context import Context, exclusive
 from spokectl.operations.moves import settle_unfinished
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.rollout import reload
+from spokectl.result import unheard
 from spokectl.runtime.base import CutsNetwork, RemovesContainers, unsaid
 from spokectl.wait import Deadline, wait_until
 
@@ -80,7 +81,7 @@ def one_backend_less(balancer: str) -> Fault:
 @undo_act("start")
 def _start(context: Context, undo: Undo, deadline: Deadline) -> None:
     context.runtime.start(undo.services, deadline)
-    wait_until_ready(context, list(undo.services), deadline, _unheard)
+    wait_until_ready(context, list(undo.services), deadline, unheard)
 
 
 @undo_act("make_anew")
@@ -88,7 +89,7 @@ def _make_anew(context: Context, undo: Undo, deadline: Deadline) -> None:
     # One by one, in the order given: who comes first has the first choice of an address.
     for name in undo.services:
         context.runtime.bring_up([name], deadline, unsaid)
-    wait_until_ready(context, list(undo.services), deadline, _unheard)
+    wait_until_ready(context, list(undo.services), deadline, unheard)
 
 
 @undo_act("reload")
@@ -108,7 +109,7 @@ def _unpause(context: Context, undo: Undo, _: Deadline) -> None:
 def _end_move(context: Context, _: Undo, __: Deadline) -> None:
     """Ends a move of a role that was broken off. That the old node has not joined yet is for whoever heals that node."""
     with suppress(Incomplete), exclusive(context.state, "drill heal"):
-        settle_unfinished(context, _unheard)
+        settle_unfinished(context, unheard)
 
 
 @undo_act("restore_network")
@@ -135,7 +136,3 @@ def _reached(
 
 def _named(services: Sequence[str]) -> str:
     return ", ".join(services)
-
-
-def _unheard(subject: str, state: str, detail: str = "") -> None:
-    """Nobody listens while a fault is undone: what came of it is looked at afterwards."""

@@ -18,6 +18,7 @@ from spokectl.operations.postgres.console import Guards
 from spokectl.operations.postgres.pair import bring
 from spokectl.operations.postgres.reinit import ReinitRequest, look, reinit
 from spokectl.operations.readiness import wait_until_ready
+from spokectl.result import unheard
 from spokectl.wait import Deadline, wait_until
 
 _SCRIPT_TIMEOUT_S = 30.0
@@ -248,17 +249,17 @@ def _start_or_copy(context: Context, undo: Undo, deadline: Deadline) -> None:
     # Of one that was broken off only the end could be missing that the node itself is in the way of.
     UNDOS["end_move"](context, undo, deadline)
     give_up_own_writes(context, node, deadline)
-    wait_until_ready(context, [node], deadline, _unheard)
+    wait_until_ready(context, [node], deadline, unheard)
 
 
 def give_up_own_writes(context: Context, node: str, deadline: Deadline) -> bool:
     """The node is started; where its guard refuses because of what only it has, that is given up. Whether it was."""
     with closing(Guards(context.runtime)) as guards:
-        bring(context, guards, node, _unheard)
+        bring(context, guards, node, unheard)
         if guards.status(node)["status"].get("code") != "diverged-unprotected":
             return False
     request = ReinitRequest(node, discard=True, timeout_s=deadline.remaining_s)
-    reinit(context, request, look(context, request, _unheard), _unheard)
+    reinit(context, request, look(context, request, unheard), unheard)
     return True
 
 
@@ -278,7 +279,3 @@ def _tried_until(deadline: Deadline, what: str, act: Callable[..., object], *wor
         return None
 
     wait_until(blocker, deadline, what=what, interval_s=0.5)
-
-
-def _unheard(subject: str, state: str, detail: str = "") -> None:
-    """Nobody listens while a fault is undone."""

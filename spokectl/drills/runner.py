@@ -25,6 +25,7 @@ from spokectl.errors import Interrupted, Refused, SpokectlError
 from spokectl.operations.context import Context, running_context
 from spokectl.operations.health import observe
 from spokectl.operations.lifecycle import UpRequest, up
+from spokectl.result import unheard
 from spokectl.runtime.base import unsaid
 from spokectl.settings import command_line
 
@@ -226,7 +227,7 @@ class _Rehearsal:
             if all(each.ok for each in observe(self._context, self._context.stack.services)):
                 return
             request = UpRequest(self._request.name, self._request.file, timeout_s=_REPAIR_TIMEOUT_S)
-            if not self._request.keep and not up(request, _unheard).exit_code:
+            if not self._request.keep and not up(request, unheard).exit_code:
                 return
         except SpokectlError as error:
             self._lost = f"the drill before it has left a stack that is not well: {error.message}"
@@ -260,10 +261,6 @@ def _kept(ways: Ways, requests: list[Request], stage: Stage) -> dict[str, list[K
 
 def _noted(notebook: Notebook, sentence: str) -> None:
     notebook.mark(Mark.NOTE, sentence)
-
-
-def _unheard(subject: str, state: str, detail: str = "") -> None:
-    """Nobody listens to a repair between two drills."""
 
 
 def _require_well(context: Context) -> None:

@@ -52,7 +52,12 @@ def address_of(stack: "Stack") -> str:
     from spokectl.operations.context import load_balancer
 
     service = load_balancer(stack)
-    host, port = reached(service.address(service.health.port))
+    return url_at(service.address(service.health.port))
+
+
+def url_at(address: tuple[str, int]) -> str:
+    """The URL of what is published there, as it is reached from this machine."""
+    host, port = reached(address)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

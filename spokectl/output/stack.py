@@ -15,7 +15,7 @@ from spokectl.operations.scale import Scaled
 from spokectl.output.databases import print_outlook, print_postgres, print_redis, print_sentinels
 from spokectl.output.streams import columns_of, lone_row, print_table, stderr
 from spokectl.printable import printable, shortened
-from spokectl.result import Report
+from spokectl.result import Report, unheard
 from spokectl.settings import command_line
 
 if TYPE_CHECKING:
@@ -130,16 +130,12 @@ def progress(services: Sequence[str], *, silent: bool) -> Iterator[Report]:
     """Shows what an operation reports: a live table on a terminal, one line a change elsewhere, nothing when silent."""
     console = stderr()
     if silent:
-        yield _say_nothing
+        yield unheard
     elif console.is_terminal and not console.is_dumb_terminal:
         with _live(services) as report:
             yield report
     else:
         yield _say_lines(time.monotonic())
-
-
-def _say_nothing(subject: str, state: str, detail: str = "") -> None:
-    """Takes the report and keeps it to itself."""
 
 
 def _say_lines(started: float) -> Report:

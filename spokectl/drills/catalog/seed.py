@@ -24,7 +24,7 @@ from spokectl.facts import PostgresFacts
 from spokectl.model import Kind, Service
 from spokectl.operations.context import load_balancer
 from spokectl.operations.health import observe, probe, wants_synchronous
-from spokectl.operations.registry import address_of, reached
+from spokectl.operations.registry import address_of, url_at
 from spokectl.wait import Deadline
 
 GROUP = "The six tests of the stack's README"
@@ -264,8 +264,7 @@ def _name_of(stage: Stage) -> str:
 
 
 def _url_of(spoke: Service) -> str:
-    host, port = reached(spoke.address(int(spoke.environment["SPOKE_PORT"])))
-    return f"http://{host}:{port}"
+    return url_at(spoke.address(int(spoke.environment["SPOKE_PORT"])))
 
 
 def _typed(stage: Stage, service: str, command: str) -> tuple[int | None, str]:
