@@ -32,16 +32,22 @@ class _Answers(BaseHTTPRequestHandler):
     """An engine that knows its version and has nothing, or only what it keeps.
 
     `kept`: what it does not delete, by the last part of its path, with the reason; a network of that name is there.
+    `in_networks`: the containers in each of them.
     """
 
     api = "1.45"
     kept: Mapping[str, str] = {}
+    in_networks: Mapping[str, object] = {}
 
     def do_GET(self) -> None:
         if self.path.endswith("/version"):
             self._answer(200, {"ApiVersion": self.api})
         elif "/images/" in self.path:
             self._answer(404, {"message": "no such image"})
+        elif "/volumes" in self.path:
+            self._answer(200, {"Volumes": None})
+        elif "/networks/" in self.path:
+            self._answer(200, {"Containers": self.in_networks})
         elif "/networks" in self.path:
             self._answer(200, [{"Id": name} for name in self.kept])
         else:
@@ -66,10 +72,12 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def engine_of(api: str, kept: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The address of an engine that speaks this API; `kept` as in `_Answers`."""
+def engine_of(
+    api: str, kept: Mapping[str, str] | None = None, in_networks: Mapping[str, object] | None = None
+) -> Iterator[str]:
+    """The address of an engine that speaks this API; `kept` and `in_networks` as in `_Answers`."""
     with tempfile.TemporaryDirectory(prefix="eng", dir="/tmp") as folder:  # a socket's path is short
-        handler = type("_Engine", (_Answers,), {"api": api, "kept": kept or {}})
+        handler = type("_Engine", (_Answers,), {"api": api, "kept": kept or {}, "in_networks": in_networks or {}})
         with socketserver.ThreadingUnixStreamServer(f"{folder}/s", handler) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
@@ -145,13 +153,15 @@ def test_a_socket_that_this_user_may_not_open_is_refused_with_the_group(monkeypa
 
 
 @contextmanager
-def runtime_with(tmp_path: Path, kept: Mapping[str, str]) -> Iterator[DockerRuntime]:
+def runtime_with(
+    tmp_path: Path, kept: Mapping[str, str], in_networks: Mapping[str, object] | None = None
+) -> Iterator[DockerRuntime]:
     """The Docker runtime of a stack of two images, on an engine that keeps these things."""
     services = {
         name: Service(name, Kind.SPOKE, "", HealthProbe("http", 8080), {}, name, image=name) for name in ("spoke", "nginx")
     }
     stack = Stack("second", (tmp_path / "stack.yml",), services, (), {})
-    with engine_of("1.45", kept) as host:
+    with engine_of("1.45", kept, in_networks) as host:
         runtime = DockerRuntime(stack, StackState("second", tmp_path), {"DOCKER_HOST": host})
         try:
             yield runtime
@@ -164,11 +174,21 @@ def test_a_network_that_the_engine_keeps_is_named_with_the_command_to_repeat(
     tmp_path: Path, volumes: bool, again: str
 ) -> None:
     why = "network second_default has active endpoints"
-    with runtime_with(tmp_path, {"c0ffee": why}) as runtime, pytest.raises(Incomplete) as caught:
+    inside = {"decade": {"Name": "of-somebody-else"}}
+    with runtime_with(tmp_path, {"c0ffee": why}, inside) as runtime, pytest.raises(Incomplete) as caught:
         runtime.tear_down(Deadline(60), volumes=volumes, notice=lambda _: None)
     assert (caught.value.code, caught.value.exit_code) == ("cannot_delete", ExitCode.INCOMPLETE)
     assert caught.value.message == f"nothing of the stack runs any more, but something is left: {why}"
     assert caught.value.actions == (f"spokectl {again} --stack second",)
+
+
+def test_an_empty_network_that_the_engine_keeps_is_left_with_a_notice(tmp_path: Path) -> None:
+    """Before version 28.1 an engine can count an endpoint that does not exist, and only forgets it when it is restarted."""
+    notices: list[str] = []
+    why = "network second_default has active endpoints"
+    with runtime_with(tmp_path, {"c0ffee": why}) as runtime:
+        assert runtime.tear_down(Deadline(60), volumes=True, notice=notices.append) == []
+    assert notices == [f"the engine keeps an empty network until it is restarted, and the next up uses it: {why}"]
 
 
 def test_an_image_that_is_in_use_stays_and_the_others_go(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ ONE_OFF = "com.docker.compose.oneoff"
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _TIMEOUT_S = 60
 _PROXY_ENDS_WITHIN_S = 3.0
+_ENDPOINT_GOES_WITHIN_S = 3.0
 _USE_LOCAL = "or `up --runtime local`: native processes, without Docker"
 
 
@@ -183,6 +184,31 @@ def wait_for_idle_proxies(published: Collection[int], holder_of: Callable[[int],
 def said(error: APIError) -> str:
     """The engine's own explanation, in one line."""
     return " ".join(str(error.explanation or error).split())
+
+
+def remove_network(client: APIClient, network: str, deadline: Deadline, notice: Callable[[str], None]) -> None:
+    """Removes the network, or leaves it with a notice where nothing is in it. APIError where something is.
+
+    When containers start beside each other, engines before 28.1 can count one endpoint of their network too many for
+    good, and then keep the empty network until they are restarted (Moby's issue 42119). The next `up` uses it.
+    """
+
+    def kept() -> str | None:
+        try:
+            client.remove_network(network)
+        except NotFound:
+            return None
+        except APIError as error:
+            if client.inspect_network(network)["Containers"]:
+                raise
+            return said(error)
+        return None
+
+    try:
+        # What was removed just now may still be on its way out.
+        wait_until(kept, deadline.capped(_ENDPOINT_GOES_WITHIN_S), what="the engine")
+    except OutcomeUnknown as late:
+        notice(f"the engine keeps an empty network until it is restarted, and the next up uses it: {late.details['reason']}")
 
 
 def failed(error: APIError, doing: str) -> Failed:

@@ -118,10 +118,11 @@ class DockerRuntime:
         self._fleet.stop(own, deadline)
         self._fleet.remove(own.values(), volumes=volumes)
         try:
-            for network in self._networks():
-                self._client.remove_network(network)
+            # Data first: a network that stays behind is nothing to the next `up`, data would be.
             for volume in self._volumes() if volumes else ():
                 self._client.remove_volume(volume)
+            for network in self._networks():
+                engine.remove_network(self._client, network, deadline, notice)
         except APIError as error:
             raise Incomplete(
                 "cannot_delete",
