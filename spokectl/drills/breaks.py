@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from spokectl.drills.faults import Fault, Undo, undo_act
+from spokectl.drills.shell import in_node
 from spokectl.errors import Incomplete
 from spokectl.model import DOWN, RunState
 from spokectl.operations.context import Context, exclusive
@@ -67,6 +68,17 @@ def removed(*services: str) -> Fault:
         _reached(context, services, {RunState.ABSENT}, deadline)
 
     return Fault(f"{_named(services)} removed", Undo("make_anew", services), inject)
+
+
+def configuration_lost(sentinel: str) -> Fault:
+    """The Sentinel is killed, and what it has learnt is gone: it comes back with what the stack file says."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        in_node(context, sentinel, 'rm "$SPOKE_SENTINEL_DATA_DIR/sentinel.conf"')
+        context.runtime.kill([sentinel], deadline)
+        _reached(context, [sentinel], DOWN, deadline)
+
+    return Fault(f"{sentinel} killed, and its configuration lost", Undo("start", (sentinel,)), inject)
 
 
 def one_backend_less(balancer: str) -> Fault:

@@ -1,5 +1,6 @@
 """From what clients saw to what a drill is judged by. Pure."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ def seen(
     if (reads := next((layer.read_gap for layer in layers if layer.name == API), None)) is not None:
         figures["read_gap"] = _seconds(reads)
     figures["client_gap"] = max((_seconds(each) for each in _of_clients(by_layer[API], since_s, stuck_s)), default=0.0)
+    if (slow := _p99_s([each for each in by_layer[API] if each.ok and each.ended_s >= since_s])) is not None:
+        figures["p99"] = slow
     kept_ids = {name: found[:IDS_KEPT] for name, found in ids.items() if found}
     unmeasured = _BY_WHAT_IS_KEPT if kept is None else frozenset[str]()
     return Seen(figures, layers, ticks(by_layer[API]), kept_ids, unmeasured)
@@ -91,6 +94,12 @@ def _of_clients(requests: Sequence[Request], since_s: float, stuck_s: float | No
     """The longest wait of each client, from its own last good answer on."""
     for client in dict.fromkeys(each.client for each in requests):
         yield _stretch([each for each in requests if each.client == client], since_s, stuck_s)
+
+
+def _p99_s(answered: Sequence[Request]) -> float | None:
+    """The time within which 99 of 100 were answered, one of those measured: nothing is interpolated."""
+    took_s = sorted(each.ended_s - each.began_s for each in answered)
+    return took_s[math.ceil(len(took_s) * 0.99) - 1] if took_s else None
 
 
 def _stretch(requests: Sequence[Request], since_s: float, stuck_s: float | None) -> Stretch | None:

@@ -23,6 +23,7 @@ FIGURES = {
         Figure("rto", "longest time without an acknowledged write through the load balancer", seconds=True),
         Figure("read_gap", "longest time without a good read through the load balancer", seconds=True),
         Figure("client_gap", "longest time that a single client waited for a good answer", seconds=True),
+        Figure("p99", "what 99 of 100 good answers through the load balancer took at most, from the fault on", seconds=True),
         Figure("postgres_gap", "longest time without a commit in PostgreSQL itself", seconds=True),
         Figure("redis_gap", "longest time without a write in Redis's master itself", seconds=True),
         Figure("failed", "requests through the load balancer that did not go well"),

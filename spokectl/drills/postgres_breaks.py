@@ -1,17 +1,15 @@
 """What drills do inside PostgreSQL's nodes, beyond what can be done to any service; each with how it is undone."""
 
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from spokectl.clients.writers import TABLE
 from spokectl.drills.breaks import cut_off
 from spokectl.drills.faults import UNDOS, Fault, Undo, undo_act
+from spokectl.drills.shell import SCRIPT_TIMEOUT_S, in_node
 from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused
-from spokectl.journal import Underway
 from spokectl.model import RunState
 from spokectl.operations.context import Context
 from spokectl.operations.postgres.console import Guards
@@ -21,9 +19,7 @@ from spokectl.operations.readiness import wait_until_ready
 from spokectl.result import unheard
 from spokectl.wait import Deadline, wait_until
 
-_SCRIPT_TIMEOUT_S = 30.0
 _MARK = "marked-by-a-drill"
-_STEP_POLL_S = 0.002
 _RECEIVER = "SELECT pid FROM pg_stat_wal_receiver"
 _GUARD_DIES = 'kill -KILL "$(ps -o ppid= -p "$(head -n 1 "$PGDATA/postmaster.pid")" | tr -d " ")"'
 # With these a standby that is away is left behind after a few segments, and not after gigabytes.
@@ -38,19 +34,6 @@ while [ "$(date +%s)" -lt "$end" ]; do
 done
 exit 1
 """
-
-
-def in_node(context: Context, node: str, script: str, *words: str, timeout_s: float = _SCRIPT_TIMEOUT_S) -> str:
-    """What a shell script says in the node. NotFound when the node does not run; Failed (`script_failed`)."""
-    invocation = context.runtime.invocation(node, ["sh", "-c", script, "sh", *words])
-    try:
-        done = invocation.run(timeout_s)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failed("script_failed", f"{node}: {error}") from error
-    if done.returncode != 0:
-        said = done.stderr.strip().rpartition("\n")[2]
-        raise Failed("script_failed", f"{node}: a script ends with {done.returncode}: {said}")
-    return done.stdout.strip()
 
 
 def in_database(context: Context, node: str, *statements: str) -> str:
@@ -103,7 +86,7 @@ def promoted_by_hand(standby: str, primary: str) -> Fault:
 def kill_rewind(context: Context, node: str, within_s: int) -> bool:
     """Waits for a pg_rewind of the node's data and kills it; False when none came."""
     try:
-        return bool(in_node(context, node, _KILL_REWIND, str(within_s), timeout_s=within_s + _SCRIPT_TIMEOUT_S))
+        return bool(in_node(context, node, _KILL_REWIND, str(within_s), timeout_s=within_s + SCRIPT_TIMEOUT_S))
     except Failed:
         return False
 
@@ -165,43 +148,6 @@ def killed_with_own_writes(primary: str) -> Fault:
         context.runtime.kill([primary], deadline)
 
     return Fault(f"{primary} killed", Undo("start_or_copy", (primary,)), inject)
-
-
-# The operator's tool.
-
-
-def tool_killed(step: str, *words: str) -> Fault:
-    """`spokectl WORDS` in a process of its own, ended by SIGKILL as soon as its journal says that it takes the step."""
-
-    def inject(context: Context, deadline: Deadline) -> None:
-        with typed(context, *words) as process:
-
-            def blocker() -> str | None:
-                found = Underway(context.state.underway_file).unfinished()
-                if found is not None and step in found.begun:
-                    return None
-                if process.poll() is not None:
-                    raise Failed("not_killed", f"spokectl {' '.join(words)} had ended before it could be killed")
-                return f"it has not come to the step {step}"
-
-            wait_until(blocker, deadline, what=f"spokectl comes to the step {step}", interval_s=_STEP_POLL_S)
-            process.kill()
-
-    return Fault(f"spokectl {' '.join(words)} killed at the step {step}", Undo("end_move"), inject)
-
-
-@contextmanager
-def typed(context: Context, *words: str) -> "Iterator[subprocess.Popen[str]]":
-    """`spokectl WORDS --json` for this stack as another process, which is killed at the end where it still runs."""
-    options = ["--json", "--stack", context.stack.name, "--file", str(context.stack.files[0])]
-    argv = [sys.executable, "-m", "spokectl", *words, *options]
-    with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 # How it is undone.

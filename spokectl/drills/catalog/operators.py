@@ -9,8 +9,10 @@ from spokectl.drills.catalog.postgres_hands import expect_same_rows, failover, u
 from spokectl.drills.drill import drill
 from spokectl.drills.figures import API
 from spokectl.drills.history import Clock, Outcome, Write
-from spokectl.drills.postgres_breaks import promoted_by_hand, tool_killed, typed
+from spokectl.drills.postgres_breaks import promoted_by_hand
+from spokectl.drills.shell import typed
 from spokectl.drills.stage import FAULT_TIMEOUT_S, Stage
+from spokectl.drills.tool_breaks import tool_killed
 from spokectl.operations.moves import MoveRequest
 from spokectl.operations.postgres import moves
 from spokectl.operations.registry import address_of

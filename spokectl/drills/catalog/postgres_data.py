@@ -15,13 +15,13 @@ from spokectl.drills.drill import drill
 from spokectl.drills.history import Outcome, Write
 from spokectl.drills.postgres_breaks import (
     in_database,
-    in_node,
     is_marked,
     kill_rewind,
     little_wal_kept,
     marked,
     promoted_by_hand,
 )
+from spokectl.drills.shell import in_node
 from spokectl.drills.stage import Stage
 from spokectl.operations.postgres.guard import DivergentWal
 from spokectl.operations.postgres.reinit import ReinitRequest, look, reinit

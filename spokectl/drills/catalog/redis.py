@@ -5,7 +5,7 @@ from contextlib import closing
 from spokectl.clients.probe import NoAnswer, get
 from spokectl.clients.redis import RedisUnavailable, SentinelView, observe_sentinel
 from spokectl.clients.writers import RegistryWriter, remove_module
-from spokectl.drills.breaks import frozen, killed, removed, stopped
+from spokectl.drills.breaks import configuration_lost, frozen, killed, removed, stopped
 from spokectl.drills.drill import Need, drill
 from spokectl.drills.faults import Fault
 from spokectl.drills.figures import REDIS
@@ -144,6 +144,29 @@ def two_sentinels_down(stage: Stage) -> None:
 
 
 @drill(
+    "sentinel-config-lost",
+    group=GROUP,
+    breaks="a Sentinel loses its configuration and comes back; then another one and Redis's master are killed",
+    holds="it learns who is master from the others, and agrees on another one where its vote is needed; no request fails",
+    objective={"redis_gap": 6.0, "failed": 0},
+)
+def configuration_of_one_lost(stage: Stage) -> None:
+    lost, dead, kept = stage.names(Kind.SENTINEL)
+    if stage.holder("master") == stage.names(Kind.REDIS)[0]:
+        # What the stack file says of the master shall be wrong.
+        stage.operate("switchover redis", lambda report: moves.switchover(stage.context, MoveRequest(), report))
+    before = _known(stage, kept)
+    with stage.broken(configuration_lost(lost)):
+        stage.go_on()
+    stage.until(
+        f"{lost} knows what {kept} knows",
+        lambda: None if _known(stage, lost) == before else f"{_known(stage, lost)}, and not {before}",
+    )
+    with stage.broken(killed(dead)):
+        _taken_over(stage, killed(stage.holder("master")))
+
+
+@drill(
     "redis-all-down",
     group=GROUP,
     breaks="both Redis nodes are stopped; something is deleted from the registry before they come back",
@@ -248,6 +271,12 @@ def _view(stage: Stage, sentinel: str) -> SentinelView | None:
         return observe_sentinel(*service.address(service.health.port), group, timeout_s=PROBE_TIMEOUT_S)
     except RedisUnavailable:
         return None
+
+
+def _known(stage: Stage, sentinel: str) -> tuple[str, int, int] | None:
+    """Who is master, by which epoch, and by how many Sentinels it is watched."""
+    view = _view(stage, sentinel)
+    return (view.master, view.facts.epoch, view.facts.sentinels) if view else None
 
 
 def _flags(stage: Stage, sentinel: str) -> str:

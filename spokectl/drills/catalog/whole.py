@@ -6,6 +6,7 @@ from spokectl.drills.drill import drill
 from spokectl.drills.figures import API
 from spokectl.drills.soak import Soak
 from spokectl.drills.stage import Stage
+from spokectl.drills.tool_breaks import up_killed
 from spokectl.facts import PostgresFacts
 from spokectl.model import Kind
 from spokectl.operations.health import application_credentials, postgres_node, probe
@@ -93,12 +94,22 @@ def connections_used_up(stage: Stage) -> None:
     objective={"postgres_gap": 60.0},
 )
 def everything_killed(stage: Stage) -> None:
-    context = stage.context
-    everyone = [name for kind in Kind if kind is not Kind.JOB for name in stage.names(kind)]
-    with stage.broken(killed(*everyone)):
-        request = UpRequest(context.stack.name, context.stack.files[0])
-        stage.operate("up", lambda report: up(request, report))
-        stage.note(f"{stage.holder('primary')} is the primary")
+    with stage.broken(killed(*_everyone(stage))):
+        _up(stage)
+    stage.go_on()
+
+
+@drill(
+    "up-killed",
+    group=GROUP,
+    breaks="every server is killed, and so is `spokectl up` when half of them run again; it is typed once more",
+    holds="the second one brings everybody back, one node is primary, and nothing acknowledged is lost",
+    objective={"postgres_gap": 90.0},
+)
+def first_up_killed(stage: Stage) -> None:
+    everyone = _everyone(stage)
+    with stage.broken(killed(*everyone)), stage.broken(up_killed(*everyone)):
+        _up(stage)
     stage.go_on()
 
 
@@ -111,3 +122,14 @@ def everything_killed(stage: Stage) -> None:
 )
 def soak(stage: Stage) -> None:
     Soak(stage).run()
+
+
+def _everyone(stage: Stage) -> list[str]:
+    return [name for kind in Kind if kind is not Kind.JOB for name in stage.names(kind)]
+
+
+def _up(stage: Stage) -> None:
+    context = stage.context
+    request = UpRequest(context.stack.name, context.stack.files[0])
+    stage.operate("up", lambda report: up(request, report))
+    stage.note(f"{stage.holder('primary')} is the primary")

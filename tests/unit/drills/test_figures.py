@@ -115,6 +115,15 @@ def test_one_client_can_wait_longer_than_all_together_and_from_its_own_last_answ
     assert math.isinf(seen(both, {"api": []}, since_s=2.5, stuck_s=60.0).figures["client_gap"])
 
 
+def test_p99_leaves_out_one_slow_answer_of_a_hundred_and_what_was_before_or_failed() -> None:
+    quick: list[Request] = [write(f"q{n}", 10.0 + n / 100) for n in range(98)]
+    slow: list[Request] = [Write("s1", 10.0, 10.5, Outcome.ACKNOWLEDGED), Write("s2", 10.0, 13.0, Outcome.ACKNOWLEDGED)]
+    apart: list[Request] = [Write("early", 1.0, 9.0, Outcome.ACKNOWLEDGED), Write("bad", 10.0, 40.0, Outcome.REFUSED)]
+    everyone = [*quick, *slow, *apart]
+    assert seen(everyone, {"api": kept_of(everyone, "api")}, since_s=9.5).figures["p99"] == 0.5
+    assert "p99" not in seen(apart, {"api": []}, since_s=9.5).figures
+
+
 def test_where_nobody_could_look_what_was_lost_is_not_measured() -> None:
     requests: list[Request] = [write("a", 1.0), write("b", 2.0, Outcome.IN_DOUBT, why="reset")]
     figures = seen(requests, None, since_s=0.5).figures

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from spokectl.drills import postgres_breaks
+from spokectl.drills.breaks import configuration_lost
 from spokectl.drills.faults import UNDOS, Undo
 from spokectl.drills.postgres_breaks import (
     crashed,
     cut_off_primary,
-    in_node,
     kill_rewind,
     killed_with_own_writes,
     little_wal_kept,
@@ -19,8 +19,9 @@ from spokectl.drills.postgres_breaks import (
     promoted_by_hand,
     receiver_frozen,
     receiver_slow,
-    tool_killed,
 )
+from spokectl.drills.shell import in_node
+from spokectl.drills.tool_breaks import tool_killed, up_killed
 from spokectl.errors import Failed, NotFound
 from spokectl.operations.context import Context
 from spokectl.runtime.base import Invocation
@@ -47,7 +48,14 @@ def on(runtime: PretendedRuntime, folder: Path) -> Context:
 
 def test_every_fault_names_an_undo_that_there_is() -> None:
     made = [make("a") for make in (crashed, cut_off_primary, killed_with_own_writes, marked, receiver_frozen)]
-    made += [promoted_by_hand("a", "b"), little_wal_kept("a", "b"), receiver_slow("a", 1), tool_killed("stop", "up")]
+    made += [
+        promoted_by_hand("a", "b"),
+        little_wal_kept("a", "b"),
+        receiver_slow("a", 1),
+        tool_killed("stop", "up"),
+        up_killed("a"),
+    ]
+    made += [configuration_lost("a")]
     assert {fault.undo.act for fault in made} <= UNDOS.keys()
 
 
