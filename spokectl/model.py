@@ -134,7 +134,10 @@ DOWN = frozenset({RunState.STOPPED, RunState.FAILED, RunState.DONE, RunState.ABS
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the runtime sees of one service. `detail` says why, where the state alone does not."""
+    """What the runtime sees of one service. `detail` says why, where the state alone does not.
+
+    `version`: of the program, as its image or its package says; empty where neither does.
+    """
 
     service: str
     state: RunState
@@ -142,6 +145,7 @@ class Inspection:
     started_at: datetime | None = None
     exit_code: int | None = None
     detail: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -84,11 +84,20 @@ def run(
     words = [*(names or []), *(flag for flag, is_set in flags.items() if is_set)]
     words += [word for option, value in values.items() if value is not None for word in (option, str(value))]
     request = RunRequest(
-        call.stack, call.file, words, drills, repeat, bounds, keep, seed, soak_time or SOAK_S, allow_data_loss
+        call.stack,
+        call.file,
+        words,
+        drills,
+        repeat,
+        bounds,
+        keep,
+        seed,
+        soak_time or SOAK_S,
+        allow_data_loss,
+        at_the_end=lambda ended: write_files(ended, junit=junit, html=html),
     )
     with watched(len(drills) * repeat, silent=call.json or call.quiet) as watcher:
         ended = carry_out(request, watcher)
-    write_files(ended, junit=junit, html=html)
     data = shown(ended, _store(call.stack))
     result = replace(choosing.judged(ended), data=data)
     return Answer(result, text=lambda _: print_run(ended), notes=["", f"The whole run, drawn: {data['files']['html']}"])

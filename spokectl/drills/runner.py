@@ -63,6 +63,8 @@ class RunRequest:
     soak_s: float = SOAK_S
     allow_data_loss: bool = False
     """Whether drills may be carried out that give up acknowledged writes."""
+    at_the_end: Callable[[Run], object] = lambda _: None
+    """Called with all that was found out, also when Ctrl-C is the end."""
 
 
 def run(request: RunRequest, watcher: Watcher) -> Run:
@@ -93,7 +95,11 @@ def run(request: RunRequest, watcher: Watcher) -> Run:
             ended = so_far()
             store.keep(ended)
             if rehearsal.interrupted:
-                raise _interrupted(context, ended)
+                break
+        store.draw(ended)
+        request.at_the_end(ended)
+        if rehearsal.interrupted:
+            raise _interrupted(context, ended)
         return ended
 
 

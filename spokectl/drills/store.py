@@ -51,9 +51,12 @@ class Store:
         raise AssertionError("a thousand runs within a second")
 
     def keep(self, run: Run) -> None:
-        """Writes what the run has found, and the same for CI and for people; its ledgers are there already."""
+        """Writes what the run has found so far; its ledgers are there already."""
+        write_privately(self.folder_of(run.id) / RUN_FILE, json.dumps(plain(run), indent=1) + "\n")
+
+    def draw(self, run: Run) -> None:
+        """Writes the same for CI and for people, when the run has come to its end."""
         folder = self.folder_of(run.id)
-        write_privately(folder / RUN_FILE, json.dumps(plain(run), indent=1) + "\n")
         write_privately(folder / JUNIT_FILE, junit(run))
         write_privately(folder / PAGE_FILE, page(run))
 

@@ -202,7 +202,7 @@ def observe_one(service: Service, inspection: Inspection | None, left_out: str |
     answer = probe(service)
     # A server that answers may still be without its supervisor, or about to be stopped.
     health = "unhealthy" if not answer.ok else "degraded" if answer.degraded or seen.detail else "healthy"
-    status = _status(service, seen, health, answer.role, answer.reason or seen.detail, answer.version)
+    status = _status(service, seen, health, answer.role, answer.reason or seen.detail, answer.version or seen.version)
     return replace(status, master=answer.master, facts=answer.facts)
 
 

@@ -24,6 +24,7 @@ def kept(tmp_path: Path, *runs: Run) -> Store:
     for each in runs:
         store.folder_of(each.id).mkdir(parents=True)
         store.keep(each)
+        store.draw(each)
     return store
 
 

@@ -39,6 +39,10 @@ def test_a_lost_standby_shows_in_lag_slots_outlook_and_events_and_is_gone_from_t
     tool = make_tool(runtime=runtime)
     tool.up()
     eventually(lambda: said(tool, "status")[0] == 0, "everything is well")
+    versions = {
+        each["service"]: each["version"] for each in said(tool, "status")[1]["services"] if each["state"] == "running"
+    }
+    assert [service for service, version in versions.items() if not version] == []
     [row] = tool.json("postgres", "lag")
     assert (row["service"], row["state"], row["sync_state"], row["measured_by"]) == (STANDBY, "streaming", "quorum", PRIMARY)
     assert tool.json("postgres", "status")["record"]["mode"] == "synchronous"

@@ -23,6 +23,7 @@ SERVICE = "com.docker.compose.service"
 CONFIG_HASH = "com.docker.compose.config-hash"
 CONFIG_FILES = "com.docker.compose.project.config_files"
 KIND = "spokectl.kind"
+VERSION = "org.opencontainers.image.version"
 ONE_OFF = "com.docker.compose.oneoff"
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _TIMEOUT_S = 60

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from spokectl.runtime.answers import not_running
 from spokectl.runtime.base import NO_PROGRAM, Capabilities, Invocation, Notice, clients_environment, unsaid
 from spokectl.runtime.docker import engine, logs
 from spokectl.runtime.docker.compose import ELSEWHERE, Compose, compose_environment
-from spokectl.runtime.docker.engine import CONFIG_HASH, KIND, PROJECT, Container
+from spokectl.runtime.docker.engine import CONFIG_HASH, KIND, PROJECT, VERSION, Container
 from spokectl.runtime.docker.fleet import Fleet
 from spokectl.runtime.docker.inspection import judge
 from spokectl.settings import StackState, command_line
@@ -197,9 +198,10 @@ class DockerRuntime:
             if container is None:
                 return judge(service, None)
             try:
-                return judge(service, self._client.inspect_container(container.id)["State"])
+                seen = judge(service, self._client.inspect_container(container.id)["State"])
             except GoneError:
                 return judge(service, None)
+            return replace(seen, version=container.labels.get(VERSION, ""))
 
         return {service.name: look(service) for service in self._stack.services.values()}
 

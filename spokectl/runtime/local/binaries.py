@@ -84,6 +84,20 @@ def collector(environ: Mapping[str, str]) -> Path | None:
     return path
 
 
+def version_of(kind: Kind, folder: Path) -> str:
+    """The version of a server that does not tell it itself, when it is of a wheel; `folder` has the stack's programs."""
+    program = folder / "nanio"
+    # What is a link there is of the machine's own.
+    if kind is not Kind.S3 or program.is_symlink() or not program.exists():
+        return ""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("nanio")
+    except PackageNotFoundError:
+        return ""
+
+
 def serves_no_console(environ: Mapping[str, str]) -> bool:
     """Whether the S3 server that will run here has no page to look at: only MinIO has one."""
     return _binaries_setting(environ) is False or shutil.which("minio", path=environ.get("PATH")) is None

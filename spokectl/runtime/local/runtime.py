@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,12 +166,15 @@ class LocalRuntime:
         fell = any(program.state in {State.BACKOFF, State.FATAL, State.STOPPED} for program in programs.values())
         exits = last_exits(self._places.supervisor_log) if fell else {}
         return {
-            name: judge(
-                service,
-                programs.get(name),
-                is_frozen=processes.is_frozen,
-                last_exit=exits.get(name),
-                pausing_after=self._noted_failure(service),
+            name: replace(
+                judge(
+                    service,
+                    programs.get(name),
+                    is_frozen=processes.is_frozen,
+                    last_exit=exits.get(name),
+                    pausing_after=self._noted_failure(service),
+                ),
+                version=binaries.version_of(service.kind, self._places.binaries),
             )
             for name, service in self._stack.services.items()
         }

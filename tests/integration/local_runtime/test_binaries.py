@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def test_every_server_of_the_wheels_runs_from_the_bin_folder(tmp_path: Path) -> 
     assert "server v=" in run(["redis-server", "--version"], path)
     assert "nginx/" in run(["nginx", "-v"], path)
     assert "nanio" in run(["nanio", "--help"], path)
+    assert binaries.version_of(Kind.S3, tmp_path) == version("nanio")
     assert {link.name for link in tmp_path.iterdir()} == {"redis-server", "redis-sentinel", "redis-cli", "nginx", "nanio"}
 
 

@@ -179,15 +179,20 @@ def test_a_fault_that_fails_half_way_is_undone_all_the_same(context: Context) ->
 
 
 def test_ctrl_c_heals_and_keeps_what_there_is(context: Context) -> None:
+    told: list[Run] = []
+
     def interrupted(stage: Stage) -> None:
         stage.inject(broken("a"))
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="in try, trial 2; what was broken is healed"):
-        carry_out(drill(breaks_and_goes_on), drill(interrupted), drill(breaks_and_goes_on))
+        carry_out(drill(breaks_and_goes_on), drill(interrupted), drill(breaks_and_goes_on), at_the_end=told.append)
     assert HEALED == ["a", "what was written"] * 2
     kept = Store(context.state).run(None).trials
     assert [(each.verdict, each.why) for each in kept] == [(Verdict.HELD, ""), (Verdict.BROKEN, "interrupted")]
+    assert [each.verdict for each in told[0].trials] == [Verdict.HELD, Verdict.BROKEN]
+    folder = Store(context.state).folder_of(told[0].id)
+    assert {"run.json", "junit.xml", "report.html"} <= {each.name for each in folder.iterdir()}
     assert not context.state.faults_file.exists()
 
 

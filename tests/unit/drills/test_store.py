@@ -25,6 +25,7 @@ def kept(store: Store, *ids: str) -> list[Run]:
     for each in runs:
         store.folder_of(each.id).mkdir(parents=True)
         store.keep(each)
+        store.draw(each)
     return runs
 
 
