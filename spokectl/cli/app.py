@@ -15,7 +15,7 @@ import click
 import typer.main
 
 from spokectl import __version__
-from spokectl.cli.command import error_lines, started_command, started_stack, unknown
+from spokectl.cli.command import error_lines, started_call, started_command, started_stack, unknown
 from spokectl.errors import ExitCode, Failed, Interrupted, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
@@ -142,7 +142,7 @@ def _run(argv: Sequence[str]) -> int:
             raise
         # Behind `--` stand the words of another program.
         own = argv[: argv.index("--")] if "--" in argv else argv
-        return _fail(_explained(error), _command_word(own), json="--json" in own)
+        return _fail(_explained(error), _command_word(own), json=_wants_envelope(own))
 
 
 def _dispatched(argv: Sequence[str]) -> object:
@@ -199,6 +199,14 @@ def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
         for line in error_lines(error.message, error.actions):
             click.echo(line, err=True)
     return error.exit_code
+
+
+def _wants_envelope(argv: Sequence[str]) -> bool:
+    """With --query stdout has what that finds, or nothing: the error is for people then, on stderr."""
+    call = started_call()
+    if call is not None:
+        return call.json and call.query is None
+    return "--json" in argv and not any(word == "--query" or word.startswith("--query=") for word in argv)
 
 
 def _command_word(argv: Sequence[str]) -> str:

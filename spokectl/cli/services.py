@@ -100,5 +100,5 @@ def execute(
 
     call = current_call()
     if call.json:
-        raise UsageError("no_json", "exec passes the command's own output through: it has no --json")
+        raise UsageError("no_json", "exec passes the command's own output through: it has no --json and no --query")
     raise typer.Exit(run(call.stack, call.file, service, command))

@@ -91,4 +91,4 @@ def _line(prompt: str) -> list[str] | None:
 
 def _refuse_json() -> None:
     if current_call().json:
-        raise UsageError("no_json", "a shell passes another program's output through: it has no --json")
+        raise UsageError("no_json", "a shell passes another program's output through: it has no --json and no --query")

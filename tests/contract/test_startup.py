@@ -22,6 +22,7 @@ HEAVY = {
     "yaml",
     "asyncio",
     "psutil",
+    "jmespath",
     "opentelemetry",
     "spoke_server",
 }
