@@ -27,7 +27,7 @@ class Query:
         self.expression = expression
         try:
             self._compiled = jmespath.compile(expression)
-            pass
+            _check_functions(self._compiled.parsed)
         except (JMESPathError, RecursionError) as error:
             raise UsageError(
                 "bad_query",
