@@ -31,6 +31,7 @@ class Entry(NamedTuple):
 
 
 STACK, SERVICES, ROLES, REGISTRY = "The stack", "Its services", "Who is primary", "The registry"
+TOOL = "This tool"
 
 COMMANDS: dict[str, Entry] = {
     "up": Entry("lifecycle", STACK, "Bring the stack up, or repair it, and wait until it answers"),
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Entry] = {
     "drill": Entry("drill", ROLES, "Break the stack on purpose, and measure what it promises"),
     "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
     "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
+    "help": Entry("help", TOOL, "A topic (exit-codes, json, query, environment), or a command's --help"),
 }
 
 
@@ -82,7 +84,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for group in (STACK, SERVICES, ROLES, REGISTRY):
+        for group in (STACK, SERVICES, ROLES, REGISTRY, TOOL):
             with formatter.section(group):
                 formatter.write_dl([(name, e.summary) for name, e in COMMANDS.items() if e.group == group])
 
@@ -92,7 +94,8 @@ class LazyGroup(click.Group):
     name="spokectl",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 confirmation needed, 4 not found, 5 refused, 6 outcome unknown, "
-    "10 degraded, 12 incomplete, 130 interrupted, 141 nobody reads the output.",
+    "10 degraded, 11 objective missed, 12 incomplete, 130 interrupted, 141 nobody reads the output: "
+    "spokectl help exit-codes.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="spokectl", message="%(prog)s %(version)s")
 def root() -> None:

@@ -153,7 +153,7 @@ class Command(TyperCommand):
 
 def _heal_first(call: Call) -> None:
     """Heals what a drill that has died left broken; not before `down`, which ends it all, and what heals by itself."""
-    if call.command in {"down", "drill heal", "drill run"} or not StackState(call.stack).faults_file.exists():
+    if call.command in {"down", "drill heal", "drill run", "help"} or not StackState(call.stack).faults_file.exists():
         return
     from spokectl.drills.healing import heal_first
 
