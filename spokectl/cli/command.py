@@ -47,6 +47,8 @@ class Call:
     """Whether --query stands without --json: a text that it finds has no quotes then."""
     quiet: bool
     verbose: bool
+    no_input: bool
+    """--no-input, or SPOKECTL_NO_INPUT: nobody answers, whatever standard input is."""
 
     def line(self, item: object) -> str:
         """One line of a stream as a program reads it, or what --query finds in it."""
@@ -120,6 +122,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(
             ["--query"], type=QueryType(), metavar="EXPR", help="Print only what this JMESPath expression finds in the data."
         ),
+        click.Option(["--no-input"], is_flag=True, help="Ask nothing: a question is exit 3 (SPOKECTL_NO_INPUT)."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Say nothing but errors, and the data that was asked for."),
         click.Option(["--verbose", "-v"], is_flag=True, help="Say more on stderr."),
     ]
@@ -144,6 +147,7 @@ class Command(TyperCommand):
             query=ctx.params.pop("query"),
             quiet=ctx.params.pop("quiet"),
             verbose=ctx.params.pop("verbose"),
+            no_input=ctx.params.pop("no_input") or bool(os.environ.get("SPOKECTL_NO_INPUT")),
         )
         _call.set(call)
         _heal_first(call)

@@ -7,6 +7,7 @@ import click
 import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
+from spokectl.cli.confirmation import may_ask
 from spokectl.cli.stdin import text_argument
 from spokectl.errors import UsageError
 from spokectl.operations import settings
@@ -64,7 +65,7 @@ def _next(stack: str) -> str:
 
 def _read_value(name: str) -> str:
     """The value for `NAME=-`."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if may_ask():
         return str(click.prompt(name, hide_input=settings.is_secret(name), err=True))
     value = text_argument("-").removesuffix("\r")
     if not value:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from spokectl.cli.command import Command, current_call, error_lines, noun
+from spokectl.cli.confirmation import require_no_terminal
 from spokectl.errors import SpokectlError, UsageError
 from spokectl.operations import shell
 
@@ -27,7 +28,7 @@ def postgres(arguments: Arguments = None, node: Node = None) -> None:
       spokectl shell postgres --node postgres-replica
     """
     call = current_call()
-    _refuse_json()
+    _check(arguments)
     raise typer.Exit(shell.psql(call.stack, call.file, node, arguments or []))
 
 
@@ -42,7 +43,7 @@ def redis(arguments: Arguments = None, node: Node = None) -> None:
       spokectl shell redis --node redis-replica -- ROLE
     """
     call = current_call()
-    _refuse_json()
+    _check(arguments)
     raise typer.Exit(shell.redis_cli(call.stack, call.file, node, arguments or []))
 
 
@@ -59,7 +60,7 @@ def s3(arguments: Arguments = None) -> None:
     The stack brings no AWS client; the last line shows how one of your own finds the store.
     """
     call = current_call()
-    _refuse_json()
+    _check(arguments)
     store = shell.Store(call.stack, call.file)
     if arguments:
         _say(store, arguments)
@@ -89,6 +90,8 @@ def _line(prompt: str) -> list[str] | None:
         return []
 
 
-def _refuse_json() -> None:
+def _check(arguments: list[str] | None) -> None:
     if current_call().json:
         raise UsageError("no_json", "a shell passes another program's output through: it has no --json and no --query")
+    if not arguments:
+        require_no_terminal("a shell's commands", "put the command behind --, or give it on standard input: < FILE")
