@@ -58,6 +58,7 @@ COMMANDS: dict[str, Entry] = {
     "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
     "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
     "help": Entry("help", TOOL, "A topic (exit-codes, json, query, environment), or a command's --help"),
+    "completion": Entry("completion", TOOL, "The script that teaches bash, zsh or fish to complete live names"),
 }
 
 
@@ -114,6 +115,10 @@ def root() -> None:
 def run(argv: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; every expected failure has become a message by then."""
     try:
+        if instruction := os.environ.get("_SPOKECTL_COMPLETE"):
+            from spokectl.cli.completion import complete
+
+            return complete(root, instruction)
         return _run(argv)
     except BrokenPipeError:
         return ExitCode.NOBODY_READS

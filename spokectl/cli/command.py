@@ -17,6 +17,7 @@ import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from spokectl.cli import names
 from spokectl.cli.query import Query, QueryType
 from spokectl.errors import ExitCode, Failed, UsageError
 from spokectl.printable import printable
@@ -116,8 +117,13 @@ class Duration(click.ParamType[float]):
 
 def shared_options() -> list[click.Parameter]:
     return [
-        click.Option(["--stack", "-s"], metavar="NAME", help="The stack to work on (SPOKECTL_STACK; default: spoke)."),
-        click.Option(["--file"], metavar="PATH", help="The stack file (SPOKECTL_FILE)."),
+        click.Option(
+            ["--stack", "-s"],
+            metavar="NAME",
+            shell_complete=names.stacks,
+            help="The stack to work on (SPOKECTL_STACK; default: spoke).",
+        ),
+        click.Option(["--file"], metavar="PATH", shell_complete=names.files, help="The stack file (SPOKECTL_FILE)."),
         click.Option(["--json"], is_flag=True, help="Print one JSON envelope on stdout."),
         click.Option(
             ["--query"], type=QueryType(), metavar="EXPR", help="Print only what this JMESPath expression finds in the data."
@@ -157,7 +163,10 @@ class Command(TyperCommand):
 
 def _heal_first(call: Call) -> None:
     """Heals what a drill that has died left broken; not before `down`, which ends it all, and what heals by itself."""
-    if call.command in {"down", "drill heal", "drill run", "help"} or not StackState(call.stack).faults_file.exists():
+    if (
+        call.command in {"down", "drill heal", "drill run", "help", "completion"}
+        or not StackState(call.stack).faults_file.exists()
+    ):
         return
     from spokectl.drills.healing import heal_first
 

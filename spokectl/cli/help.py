@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import click
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, unknown
 from spokectl.cli.topics import TOPICS
 from spokectl.result import Result
@@ -15,7 +16,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command("help", cls=Command)
 def explain(
-    words: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC|COMMAND...]", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[TOPIC|COMMAND...]", show_default=False, shell_complete=names.subjects)
+    ] = None,
 ) -> Answer:
     """Explain a topic, or a command as its --help does; without words, list the topics.
 

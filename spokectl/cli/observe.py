@@ -7,12 +7,16 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, Duration, current_call
 from spokectl.errors import ExitCode
 from spokectl.result import Result
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="All services when none is named.")]
+Services = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SERVICE]...", shell_complete=names.services, help="All services when none is named."),
+]
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="A duration (10m) or a time (2026-01-31T12:00).")]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Command, current_call, error_lines, noun
 from spokectl.cli.confirmation import require_no_terminal
 from spokectl.errors import SpokectlError, UsageError
@@ -13,7 +14,9 @@ from spokectl.operations import shell
 
 app = noun("A shell in whichever node has the role now: postgres, redis, s3.")
 _PASS_ON = {"ignore_unknown_options": True}
-Node = Annotated[str | None, typer.Option(metavar="NAME", help="This node, whatever its role.")]
+Node = Annotated[
+    str | None, typer.Option(metavar="NAME", shell_complete=names.role_nodes, help="This node, whatever its role.")
+]
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", show_default=False)]
 
 

@@ -113,6 +113,7 @@ A flag comes before its variable.
   SPOKECTL_BINARIES      path: the local runtime takes its servers from PATH, not from Python packages
   SPOKECTL_OTELCOL       the `otelcol` program of the local runtime's collector
   SPOKECTL_NO_INPUT      not empty: nothing is asked; a question is exit 3 and names the flag that answers it (--no-input)
+  SPOKECTL_COMPLETE_WITHIN_S  how long Tab waits for names, in seconds; 0.8 without it
   SPOKECTL_DEBUG         not empty: a defect of spokectl shows its traceback
   NO_COLOR               not empty: no colour. FORCE_COLOR: colour also off a terminal, where something moves
   TERM=dumb              no colour, and nothing that moves

@@ -71,6 +71,19 @@ def test_a_command_imports_no_more_than_it_needs(words: list[str], allowed: set[
     assert packages(modules_of(MAIN, *words)) & HEAVY <= allowed
 
 
+@pytest.mark.parametrize(
+    "words", ["status sp", "restart sp", "config get SPOKE", "drill run sp", "modules get ", "versions list ", "help "]
+)
+def test_tab_imports_no_more_than_the_parser_and_the_stack_file_need(tmp_path: Path, words: str) -> None:
+    completing = {
+        "COMP_WORDS": f"spokectl {words}",
+        "COMP_CWORD": str(len(words.split(" "))),
+        "SPOKECTL_STATE_DIR": str(tmp_path),
+    }
+    found = packages(modules_of(MAIN, _SPOKECTL_COMPLETE="bash_complete", **completing))
+    assert found & HEAVY <= {"typer", "click", "yaml"}
+
+
 def test_status_imports_its_runtime_and_its_own_modules_only(tmp_path: Path) -> None:
     """Of a stack in the local runtime; nothing of it runs, so nobody is asked."""
     state = StackState("looked-at", tmp_path)
