@@ -15,7 +15,7 @@ import click
 import typer.main
 
 from spokectl import __version__
-from spokectl.cli.command import error_lines, started_command, started_stack, unknown
+from spokectl.cli.command import error_lines, started_call, started_command, started_stack, unknown
 from spokectl.errors import ExitCode, Failed, Interrupted, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
@@ -31,6 +31,7 @@ class Entry(NamedTuple):
 
 
 STACK, SERVICES, ROLES, REGISTRY = "The stack", "Its services", "Who is primary", "The registry"
+TOOL = "This tool"
 
 COMMANDS: dict[str, Entry] = {
     "up": Entry("lifecycle", STACK, "Bring the stack up, or repair it, and wait until it answers"),
@@ -56,6 +57,8 @@ COMMANDS: dict[str, Entry] = {
     "drill": Entry("drill", ROLES, "Break the stack on purpose, and measure what it promises"),
     "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
     "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
+    "help": Entry("help", TOOL, "A topic (exit-codes, json, query, environment), or a command's --help"),
+    "completion": Entry("completion", TOOL, "The script that teaches bash, zsh or fish to complete live names"),
 }
 
 
@@ -82,7 +85,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for group in (STACK, SERVICES, ROLES, REGISTRY):
+        for group in (STACK, SERVICES, ROLES, REGISTRY, TOOL):
             with formatter.section(group):
                 formatter.write_dl([(name, e.summary) for name, e in COMMANDS.items() if e.group == group])
 
@@ -92,7 +95,8 @@ class LazyGroup(click.Group):
     name="spokectl",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 confirmation needed, 4 not found, 5 refused, 6 outcome unknown, "
-    "10 degraded, 12 incomplete, 130 interrupted, 141 nobody reads the output.",
+    "10 degraded, 11 objective missed, 12 incomplete, 130 interrupted, 141 nobody reads the output: "
+    "spokectl help exit-codes.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="spokectl", message="%(prog)s %(version)s")
 def root() -> None:
@@ -111,6 +115,10 @@ def root() -> None:
 def run(argv: Sequence[str]) -> int:
     """Runs one command line and gives its exit code; every expected failure has become a message by then."""
     try:
+        if instruction := os.environ.get("_SPOKECTL_COMPLETE"):
+            from spokectl.cli.completion import complete
+
+            return complete(root, instruction)
         return _run(argv)
     except BrokenPipeError:
         return ExitCode.NOBODY_READS
@@ -142,7 +150,7 @@ def _run(argv: Sequence[str]) -> int:
             raise
         # Behind `--` stand the words of another program.
         own = argv[: argv.index("--")] if "--" in argv else argv
-        return _fail(_explained(error), _command_word(own), json="--json" in own)
+        return _fail(_explained(error), _command_word(own), json=_wants_envelope(own))
 
 
 def _dispatched(argv: Sequence[str]) -> object:
@@ -199,6 +207,14 @@ def _fail(error: SpokectlError, command: str, *, json: bool) -> int:
         for line in error_lines(error.message, error.actions):
             click.echo(line, err=True)
     return error.exit_code
+
+
+def _wants_envelope(argv: Sequence[str]) -> bool:
+    """With --query stdout has what that finds, or nothing: the error is for people then, on stderr."""
+    call = started_call()
+    if call is not None:
+        return call.json and call.query is None
+    return "--json" in argv and not any(word == "--query" or word.startswith("--query=") for word in argv)
 
 
 def _command_word(argv: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ import click
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from spokectl.errors import ExitCode, UsageError
+from spokectl.cli import names
+from spokectl.cli.query import Query, QueryType
+from spokectl.errors import ExitCode, Failed, UsageError
 from spokectl.printable import printable
 from spokectl.result import Result, dumps, envelope
 from spokectl.settings import DEFAULT_STACK, StackState, stack_name
@@ -40,8 +42,22 @@ class Call:
     """Whether --stack stood on the command line."""
     file: Path | None
     json: bool
+    """Whether a program reads stdout: --json, or --query."""
+    query: Query | None
+    bare: bool
+    """Whether --query stands without --json: a text that it finds has no quotes then."""
     quiet: bool
     verbose: bool
+    no_input: bool
+    """--no-input, or SPOKECTL_NO_INPUT: nobody answers, whatever standard input is."""
+
+    def line(self, item: object) -> str:
+        """One line of a stream as a program reads it, or what --query finds in it."""
+        return dumps(item) if self.query is None else self.query.line(item, as_json=not self.bare)
+
+    def envelope_line(self, result: Result) -> str:
+        """The whole answer as a program reads it, or what --query finds in its data."""
+        return self.line(envelope(self.command, result) if self.query is None else result.data)
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,11 @@ _call: ContextVar[Call] = ContextVar("call")
 def current_call() -> Call:
     """The shared options. LookupError outside a command."""
     return _call.get()
+
+
+def started_call() -> Call | None:
+    """The shared options of the command that runs or ran."""
+    return _call.get(None)
 
 
 def started_command() -> str:
@@ -96,9 +117,18 @@ class Duration(click.ParamType[float]):
 
 def shared_options() -> list[click.Parameter]:
     return [
-        click.Option(["--stack", "-s"], metavar="NAME", help="The stack to work on (SPOKECTL_STACK; default: spoke)."),
-        click.Option(["--file"], metavar="PATH", help="The stack file (SPOKECTL_FILE)."),
+        click.Option(
+            ["--stack", "-s"],
+            metavar="NAME",
+            shell_complete=names.stacks,
+            help="The stack to work on (SPOKECTL_STACK; default: spoke).",
+        ),
+        click.Option(["--file"], metavar="PATH", shell_complete=names.files, help="The stack file (SPOKECTL_FILE)."),
         click.Option(["--json"], is_flag=True, help="Print one JSON envelope on stdout."),
+        click.Option(
+            ["--query"], type=QueryType(), metavar="EXPR", help="Print only what this JMESPath expression finds in the data."
+        ),
+        click.Option(["--no-input"], is_flag=True, help="Ask nothing: a question is exit 3 (SPOKECTL_NO_INPUT)."),
         click.Option(["--quiet", "-q"], is_flag=True, help="Say nothing but errors, and the data that was asked for."),
         click.Option(["--verbose", "-v"], is_flag=True, help="Say more on stderr."),
     ]
@@ -118,9 +148,12 @@ class Command(TyperCommand):
             stack_named=ctx.params["stack"] is not None,
             stack=stack_name(ctx.params.pop("stack")),
             file=Path(file).absolute() if file else None,
-            json=ctx.params.pop("json"),
+            json=ctx.params["json"] or ctx.params["query"] is not None,
+            bare=not ctx.params.pop("json"),
+            query=ctx.params.pop("query"),
             quiet=ctx.params.pop("quiet"),
             verbose=ctx.params.pop("verbose"),
+            no_input=ctx.params.pop("no_input") or bool(os.environ.get("SPOKECTL_NO_INPUT")),
         )
         _call.set(call)
         _heal_first(call)
@@ -130,7 +163,10 @@ class Command(TyperCommand):
 
 def _heal_first(call: Call) -> None:
     """Heals what a drill that has died left broken; not before `down`, which ends it all, and what heals by itself."""
-    if call.command in {"down", "drill heal", "drill run"} or not StackState(call.stack).faults_file.exists():
+    if (
+        call.command in {"down", "drill heal", "drill run", "help", "completion"}
+        or not StackState(call.stack).faults_file.exists()
+    ):
         return
     from spokectl.drills.healing import heal_first
 
@@ -180,19 +216,30 @@ def write(call: Call, answer: Answer) -> ExitCode:
     result = answer.result
     if not answer.streamed:
         if call.json:
-            sys.stdout.write(dumps(envelope(call.command, result)) + "\n")
+            line, result = _for_a_program(call, result)
+            sys.stdout.write(line)
         elif answer.text is not None:
             answer.text(result.data)
         sys.stdout.flush()
-    if not call.json:
+    if not call.json or call.query is not None:
         lines = [] if call.quiet else [f"warning: {warning}" for warning in result.warnings]
         if result.error is not None:
             lines += error_lines(result.error.message, result.error.actions)
-        if not call.quiet:
+        if not call.quiet and not call.json:
             lines += answer.notes
         for line in lines:
             click.echo(line, err=True)
     return result.exit_code
+
+
+def _for_a_program(call: Call, result: Result) -> tuple[str, Result]:
+    """The line for stdout; that a query does not fit comes after what the command itself has to say."""
+    try:
+        return call.envelope_line(result) + "\n", result
+    except Failed as error:
+        if result.error is None:
+            return "", replace(result, exit_code=error.exit_code, error=error)
+        return "", replace(result, warnings=(*result.warnings, error.message))
 
 
 def error_lines(message: str, actions: Sequence[str]) -> list[str]:

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import click
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, current_call, noun
+from spokectl.cli.confirmation import may_ask
 from spokectl.cli.stdin import text_argument
 from spokectl.errors import UsageError
 from spokectl.operations import settings
@@ -28,14 +30,14 @@ def listed(
 
 
 @app.command("get", cls=Command)
-def get(name: str) -> Answer:
+def get(name: Annotated[str, typer.Argument(shell_complete=names.settings)]) -> Answer:
     """Print one setting's value."""
     call = current_call()
     return Answer(settings.value_of(call.stack, call.file, name), text=_print_value)
 
 
 @app.command("set", cls=Command)
-def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...")]) -> Answer:
+def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", shell_complete=names.assignments)]) -> Answer:
     """Keep values for this stack.
 
     \b
@@ -52,10 +54,10 @@ def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...")]) -
 
 
 @app.command("unset", cls=Command)
-def forget(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> Answer:
+def forget(given: Annotated[list[str], typer.Argument(metavar="NAME...", shell_complete=names.settings)]) -> Answer:
     """Go back to the stack file's defaults."""
     call = current_call()
-    return Answer(settings.forget(call.stack, call.file, names), notes=[_next(call.stack)])
+    return Answer(settings.forget(call.stack, call.file, given), notes=[_next(call.stack)])
 
 
 def _next(stack: str) -> str:
@@ -64,7 +66,7 @@ def _next(stack: str) -> str:
 
 def _read_value(name: str) -> str:
     """The value for `NAME=-`."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if may_ask():
         return str(click.prompt(name, hide_input=settings.is_secret(name), err=True))
     value = text_argument("-").removesuffix("\r")
     if not value:

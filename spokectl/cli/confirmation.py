@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from spokectl.cli.command import started_call
 from spokectl.errors import ConfirmationRequired, Interrupted
 from spokectl.printable import printable, quoted
 
@@ -37,9 +38,32 @@ def _answer(question: str) -> str:
 
 def require_answerer(question: str, *, yes: bool) -> None:
     """For what looks before it asks: ConfirmationRequired (`confirmation_required`) where nobody could answer."""
-    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
+    if not yes and not may_ask():
         raise ConfirmationRequired(
             "confirmation_required",
-            f"{question}? There is no terminal to answer on, so nothing was done",
+            f"{question}? {_why_nobody()}, so nothing was done",
             actions=["repeat the command with --yes"],
         )
+
+
+def may_ask() -> bool:
+    """Whether somebody sits there who may be asked: a terminal, and no --no-input."""
+    return not _asking_is_forbidden() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def require_no_terminal(what: str, action: str) -> None:
+    """For input that a person would have to type: ConfirmationRequired (`input_required`) on a terminal with --no-input."""
+    if _asking_is_forbidden() and sys.stdin is not None and sys.stdin.isatty():
+        raise ConfirmationRequired("input_required", f"{what} would have to be typed, and {_FORBIDDEN}", actions=[action])
+
+
+_FORBIDDEN = "--no-input (or SPOKECTL_NO_INPUT) forbids to ask"
+
+
+def _asking_is_forbidden() -> bool:
+    call = started_call()
+    return call is not None and call.no_input
+
+
+def _why_nobody() -> str:
+    return _FORBIDDEN if _asking_is_forbidden() else "There is no terminal to answer on"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from spokectl.cli import names as live
 from spokectl.cli.command import Answer, Command, Duration, current_call, noun
 from spokectl.cli.confirmation import confirm
 from spokectl.errors import UsageError
@@ -22,7 +23,10 @@ Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the run t
 
 @app.command("run", cls=Command)
 def run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which drills: see `drill list`.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", shell_complete=live.drills, help="Which drills: see `drill list`."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every drill that this runtime can do.")] = False,
     seed_tests: Annotated[bool, typer.Option("--seed-tests", help="The six tests of the stack's README.")] = False,
     ci: Annotated[bool, typer.Option("--ci", help="Those that tell most within ten minutes.")] = False,
@@ -125,7 +129,9 @@ def list_all() -> Answer:
 
 @app.command("show", cls=Command)
 def show(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The last one when none is named.")] = None,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", shell_complete=live.runs, help="The last one when none is named.")
+    ] = None,
     every: Annotated[bool, typer.Option("--list", help="Every run there is, instead.")] = False,
     junit: Junit = None,
     html: Html = None,
@@ -159,8 +165,10 @@ def show(
 
 @app.command("compare", cls=Command)
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="A", help="A run: see `drill show --list`.")],
-    run_b: Annotated[str | None, typer.Argument(metavar="[B]", help="The last run when it is not named.")] = None,
+    run_a: Annotated[str, typer.Argument(metavar="A", shell_complete=live.runs, help="A run: see `drill show --list`.")],
+    run_b: Annotated[
+        str | None, typer.Argument(metavar="[B]", shell_complete=live.runs, help="The last run when it is not named.")
+    ] = None,
 ) -> Answer:
     """Show what has changed from one run to another: of each drill and figure median and worst in both, and the ratio.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, noun
 from spokectl.cli.confirmation import confirm
 from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target
@@ -17,7 +18,8 @@ app = noun("Modules: named sets of .proto files, in immutable versions.")
 
 _PAGE = 100
 
-Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", shell_complete=names.modules, show_default=False)]
+NewName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 
 
 @app.command("list", cls=Command)
@@ -55,7 +57,7 @@ def listed(
 
 @app.command("create", cls=Command)
 def create(
-    name: Name,
+    name: NewName,
     description: Annotated[
         str, typer.Option("--description", "-d", metavar="TEXT", help="What it is for; - reads standard input.")
     ] = "",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, current_call
 from spokectl.operations.context import Context
 from spokectl.operations.moves import MoveRequest
@@ -15,7 +16,12 @@ from spokectl.result import Report, Result
 
 To = Annotated[
     str | None,
-    typer.Option("--to", metavar="NODE", help="The node that shall have the role; default: the one that has not."),
+    typer.Option(
+        "--to",
+        metavar="NODE",
+        shell_complete=names.role_nodes,
+        help="The node that shall have the role; default: the one that has not.",
+    ),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the measured preconditions, every step and its undo; change nothing.")

@@ -7,12 +7,16 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, Duration, current_call
 from spokectl.errors import ExitCode
-from spokectl.result import Result, dumps
+from spokectl.result import Result
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", help="All services when none is named.")]
+Services = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SERVICE]...", shell_complete=names.services, help="All services when none is named."),
+]
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")]
 Since = Annotated[str | None, typer.Option(metavar="TIME", help="A duration (10m) or a time (2026-01-31T12:00).")]
@@ -56,7 +60,7 @@ def _watched(services: list[str], interval_s: float) -> Answer:
     call = current_call()
     try:
         looks = watch(call.stack, call.file, services, lambda: time.sleep(interval_s))
-        show(looks, call.command, as_json=call.json)
+        show(looks, call.envelope_line if call.json else None)
     except KeyboardInterrupt:
         # The only way to end it: nothing has gone wrong, and nothing needs to be said.
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -149,7 +153,7 @@ def _streamed(items: Iterable[Item], show: Callable[[Item], None]) -> Answer:
     try:
         for item in items:
             if current_call().json:
-                sys.stdout.write(dumps(item) + "\n")
+                sys.stdout.write(current_call().line(item) + "\n")
             else:
                 show(item)
             sys.stdout.flush()

@@ -6,6 +6,7 @@ from typing import Annotated
 import click
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, Duration, current_call, noun
 from spokectl.cli.confirmation import confirm, require_answerer
 from spokectl.operations.postgres import observe
@@ -14,7 +15,12 @@ from spokectl.result import Result
 
 _COPY_TIMEOUT_S = 600.0
 app = noun("PostgreSQL's nodes: status, lag, slots, connections; reinit, adopt.")
-Node = Annotated[str, typer.Argument(metavar="NODE", help="The service's name, such as postgres-replica.")]
+Node = Annotated[
+    str,
+    typer.Argument(
+        metavar="NODE", shell_complete=names.postgres_nodes, help="The service's name, such as postgres-replica."
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import DEFAULT_TIMEOUT_S, STOP_TIMEOUT_HELP, Answer, Command, Duration, current_call
 from spokectl.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-Services = Annotated[list[str], typer.Argument(metavar="SERVICE...")]
+Services = Annotated[list[str], typer.Argument(metavar="SERVICE...", shell_complete=names.services)]
 Timeout = Annotated[float, typer.Option(click_type=Duration(), help="How long to wait until it has happened.")]
 StopTimeout = Annotated[float, typer.Option(click_type=Duration(), help=STOP_TIMEOUT_HELP)]
 
@@ -85,7 +86,7 @@ def unpause(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
 
 @app.command("exec", cls=Command, context_settings={"ignore_unknown_options": True})
 def execute(
-    service: str,
+    service: Annotated[str, typer.Argument(shell_complete=names.services)],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
 ) -> None:
     """Run a command in a service, with its programs and its environment; the exit code is the command's.
@@ -100,5 +101,5 @@ def execute(
 
     call = current_call()
     if call.json:
-        raise UsageError("no_json", "exec passes the command's own output through: it has no --json")
+        raise UsageError("no_json", "exec passes the command's own output through: it has no --json and no --query")
     raise typer.Exit(run(call.stack, call.file, service, command))

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Command, current_call, error_lines, noun
+from spokectl.cli.confirmation import require_no_terminal
 from spokectl.errors import SpokectlError, UsageError
 from spokectl.operations import shell
 
 app = noun("A shell in whichever node has the role now: postgres, redis, s3.")
 _PASS_ON = {"ignore_unknown_options": True}
-Node = Annotated[str | None, typer.Option(metavar="NAME", help="This node, whatever its role.")]
+Node = Annotated[
+    str | None, typer.Option(metavar="NAME", shell_complete=names.role_nodes, help="This node, whatever its role.")
+]
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", show_default=False)]
 
 
@@ -27,7 +31,7 @@ def postgres(arguments: Arguments = None, node: Node = None) -> None:
       spokectl shell postgres --node postgres-replica
     """
     call = current_call()
-    _refuse_json()
+    _check(arguments)
     raise typer.Exit(shell.psql(call.stack, call.file, node, arguments or []))
 
 
@@ -42,7 +46,7 @@ def redis(arguments: Arguments = None, node: Node = None) -> None:
       spokectl shell redis --node redis-replica -- ROLE
     """
     call = current_call()
-    _refuse_json()
+    _check(arguments)
     raise typer.Exit(shell.redis_cli(call.stack, call.file, node, arguments or []))
 
 
@@ -59,7 +63,7 @@ def s3(arguments: Arguments = None) -> None:
     The stack brings no AWS client; the last line shows how one of your own finds the store.
     """
     call = current_call()
-    _refuse_json()
+    _check(arguments)
     store = shell.Store(call.stack, call.file)
     if arguments:
         _say(store, arguments)
@@ -89,6 +93,8 @@ def _line(prompt: str) -> list[str] | None:
         return []
 
 
-def _refuse_json() -> None:
+def _check(arguments: list[str] | None) -> None:
     if current_call().json:
-        raise UsageError("no_json", "a shell passes another program's output through: it has no --json")
+        raise UsageError("no_json", "a shell passes another program's output through: it has no --json and no --query")
+    if not arguments:
+        require_no_terminal("a shell's commands", "put the command behind --, or give it on standard input: < FILE")

@@ -2,6 +2,7 @@
 
 import sys
 
+from spokectl.cli.confirmation import require_no_terminal
 from spokectl.errors import UsageError
 
 _MAX_TEXT_BYTES = 1024 * 1024
@@ -23,4 +24,5 @@ def standard_input(limit_bytes: int) -> bytes:
     """Standard input as it is, but at most one byte more than the limit."""
     if sys.stdin is None:
         raise UsageError("no_input", "standard input is closed: there is nothing to read for -")
+    require_no_terminal("what - stands for", "give it on standard input: < FILE")
     return sys.stdin.buffer.read(limit_bytes + 1)

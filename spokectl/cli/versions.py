@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, current_call, noun
 from spokectl.cli.confirmation import confirm
 from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target
@@ -23,9 +24,11 @@ app = noun("Versions: immutable sets of a module's .proto files.")
 _BAR_FROM_BYTES = 256 * 1024
 _BAR_FROM_FILES = 50
 
-Module = Annotated[str, typer.Argument(metavar="MODULE", show_default=False)]
+Module = Annotated[str, typer.Argument(metavar="MODULE", shell_complete=names.modules, show_default=False)]
 NewVersion = Annotated[str, typer.Argument(metavar="VERSION", show_default=False)]
-Version = Annotated[str, typer.Argument(metavar="VERSION", show_default=False, help="A version, or latest.")]
+Version = Annotated[
+    str, typer.Argument(metavar="VERSION", shell_complete=names.versions, show_default=False, help="A version, or latest.")
+]
 
 
 @app.command("push", cls=Command)

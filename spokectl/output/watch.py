@@ -3,7 +3,7 @@
 import io
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import datetime
@@ -14,19 +14,22 @@ from spokectl.operations.observe import Look, StatusData
 from spokectl.output.stack import print_status
 from spokectl.output.streams import stdout
 from spokectl.printable import printable
-from spokectl.result import dumps, envelope
+from spokectl.result import Result
 
 _UNBOUNDED = 10_000
 
 
-def watch(looks: Iterable[Look], command: str, *, as_json: bool) -> None:
-    """Shows each look until there are no more, or Ctrl-C (KeyboardInterrupt) ends it; the last one stays on the screen."""
+def watch(looks: Iterable[Look], program_line: Callable[[Result], str] | None) -> None:
+    """Shows each look until there are no more, or Ctrl-C (KeyboardInterrupt) ends it; the last one stays on the screen.
+
+    `program_line` writes a look for a program that reads it; None when a person does.
+    """
     console = stdout()
-    if not as_json and console.is_terminal and not console.is_dumb_terminal:
+    if program_line is None and console.is_terminal and not console.is_dumb_terminal:
         _redraw(looks)
         return
     for look in changes(looks):
-        text = dumps(envelope(command, look.result)) if as_json else "\n".join([*frame(look), ""])
+        text = program_line(look.result) if program_line else "\n".join([*frame(look), ""])
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 

@@ -22,6 +22,7 @@ HEAVY = {
     "yaml",
     "asyncio",
     "psutil",
+    "jmespath",
     "opentelemetry",
     "spoke_server",
 }
@@ -68,6 +69,19 @@ def packages(modules: set[str]) -> set[str]:
 )
 def test_a_command_imports_no_more_than_it_needs(words: list[str], allowed: set[str]) -> None:
     assert packages(modules_of(MAIN, *words)) & HEAVY <= allowed
+
+
+@pytest.mark.parametrize(
+    "words", ["status sp", "restart sp", "config get SPOKE", "drill run sp", "modules get ", "versions list ", "help "]
+)
+def test_tab_imports_no_more_than_the_parser_and_the_stack_file_need(tmp_path: Path, words: str) -> None:
+    completing = {
+        "COMP_WORDS": f"spokectl {words}",
+        "COMP_CWORD": str(len(words.split(" "))),
+        "SPOKECTL_STATE_DIR": str(tmp_path),
+    }
+    found = packages(modules_of(MAIN, _SPOKECTL_COMPLETE="bash_complete", **completing))
+    assert found & HEAVY <= {"typer", "click", "yaml"}
 
 
 def test_status_imports_its_runtime_and_its_own_modules_only(tmp_path: Path) -> None:

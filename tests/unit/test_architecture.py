@@ -36,6 +36,7 @@ HOMES = {
     "boto3": {"spokectl.clients", "spoke_server"},
     "httpx": {"spokectl.clients"},
     "yaml": {"spokectl.compose"},
+    "jmespath": {"spokectl.cli.query"},
 }
 
 

@@ -15,7 +15,7 @@ from spokectl.operations.health import ServiceStatus, judged
 from spokectl.operations.observe import Look, StatusData, watch
 from spokectl.operations.outlook import outlook
 from spokectl.output import watch as drawing
-from spokectl.result import Result
+from spokectl.result import Result, dumps, envelope
 from spokectl.settings import StackRecord, StackState
 from tests.unit.statuses import PRIMARY, RECORD, down, primary, service, standby
 
@@ -95,11 +95,11 @@ def test_only_a_change_is_said_again_and_a_position_that_moves_is_none() -> None
 
 
 def test_off_a_terminal_a_change_is_a_json_line_or_a_block(capsys: pytest.CaptureFixture[str]) -> None:
-    drawing.watch([look(WELL), look(WELL), GONE], "status", as_json=True)
+    drawing.watch([look(WELL), look(WELL), GONE], lambda result: dumps(envelope("status", result)))
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (first["status"], first["data"]["services"][0]["role"]) == ("ok", "primary")
     assert (second["status"], second["error"]["code"]) == ("error", "not_running")
-    drawing.watch([GONE, GONE], "status", as_json=False)
+    drawing.watch([GONE, GONE], None)
     assert capsys.readouterr().out == "2026-01-31 12:00:00 UTC\nthe stack x is not running\n\n"
 
 
