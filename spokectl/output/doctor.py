@@ -1,0 +1,56 @@
+"""How a person reads what the doctor found, and what is in a report."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from spokectl.operations.doctor.examine import GROUPS, Examined
+from spokectl.operations.doctor.findings import Checked, Finding, Verdict
+from spokectl.output.streams import bold, columns_of, lone_row, print_table
+from spokectl.printable import printable
+from spokectl.units import human_bytes
+
+if TYPE_CHECKING:
+    from spokectl.operations.report import Report
+
+_SYMBOLS = {Verdict.OK: "✓", Verdict.NOT_CHECKED: "–", Verdict.WARNING: "!", Verdict.PROBLEM: "✗"}
+_WIDTHS = (13, 14)
+
+
+def print_examined(data: Examined) -> None:
+    """A block for each group of checks: a line a finding, and below what is not ok why it matters and what mends it."""
+    for done in data.fixed:
+        sys.stdout.write(f"mended: {printable(done)}\n")
+    for number, (title, checks) in enumerate(zip(GROUPS, (data.machine, data.description, data.servers), strict=True)):
+        if number or data.fixed:
+            sys.stdout.write("\n")
+        sys.stdout.write(bold(title) + "\n")
+        for before, checked in zip([None, *checks], checks, strict=False):
+            _print_checked(checked, before)
+
+
+def _print_checked(checked: Checked, before: Checked | None) -> None:
+    """A reason that kept several checks from it one after the other is said once."""
+    again = before is not None and checked.verdict is Verdict.NOT_CHECKED and checked.findings == before.findings
+    for finding in checked.findings:
+        found = "as above" if again else " ".join(finding.found.split())
+        _write([f"{_SYMBOLS[finding.verdict]} {finding.verdict.words}", checked.check, found])
+        if finding.verdict in {Verdict.WARNING, Verdict.PROBLEM}:
+            _print_remedy(finding)
+
+
+def _print_remedy(finding: Finding) -> None:
+    if finding.why:
+        _write(["", "", f"  why: {finding.why}"])
+    for action in finding.actions:
+        _write(["", "", f"  try: {action}"])
+
+
+def _write(cells: list[str]) -> None:
+    for line in lone_row([printable(cell) for cell in cells], _WIDTHS, columns_of(sys.stdout)):
+        sys.stdout.write(line + "\n")
+
+
+def print_report(data: "Report") -> None:
+    rows = [[part.name, human_bytes(part.size_bytes), part.secrets_replaced] for part in data.parts]
+    print_table(["FILE", "SIZE", "SECRETS REPLACED"], rows)
+    sys.stdout.write(f"\n{printable(data.file)}: {human_bytes(data.size_bytes)}, {data.secrets_replaced} secrets replaced\n")
