@@ -23,7 +23,7 @@ def doctor(
     Examples:
       spokectl doctor
       spokectl doctor --fix
-      spokectl doctor --json | jq -r '.data | .machine[], .description[], .servers[] | select(.verdict != "ok") | .check'
+      spokectl doctor --json | jq '.data.checks[] | select(.verdict == "problem")'
 
     Each check is ok, a warning, a problem, or not checked; what is not ok says why it matters and what mends it. It works
     without a stack, without an engine, and with a stack file that cannot be read.

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING
 
-from spokectl.operations.doctor.examine import GROUPS, Examined
+from spokectl.operations.doctor.examine import Examined
 from spokectl.operations.doctor.findings import Checked, Finding, Verdict
 from spokectl.output.streams import bold, columns_of, lone_row, print_table
 from spokectl.printable import printable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from spokectl.operations.report import Report
 
 _SYMBOLS = {Verdict.OK: "✓", Verdict.NOT_CHECKED: "–", Verdict.WARNING: "!", Verdict.PROBLEM: "✗"}
+_TITLES = {"machine": "The machine", "stack": "The stack", "servers": "Its servers"}
 _WIDTHS = (13, 14)
 
 
@@ -20,12 +21,14 @@ def print_examined(data: Examined) -> None:
     """A block for each group of checks: a line a finding, and below what is not ok why it matters and what mends it."""
     for done in data.fixed:
         sys.stdout.write(f"mended: {printable(done)}\n")
-    for number, (title, checks) in enumerate(zip(GROUPS, (data.machine, data.description, data.servers), strict=True)):
-        if number or data.fixed:
-            sys.stdout.write("\n")
-        sys.stdout.write(bold(title) + "\n")
-        for before, checked in zip([None, *checks], checks, strict=False):
-            _print_checked(checked, before)
+    before = None
+    for checked in data.checks:
+        if before is None or checked.group != before.group:
+            sys.stdout.write("\n" if before or data.fixed else "")
+            sys.stdout.write(bold(_TITLES[checked.group]) + "\n")
+            before = None
+        _print_checked(checked, before)
+        before = checked
 
 
 def _print_checked(checked: Checked, before: Checked | None) -> None:

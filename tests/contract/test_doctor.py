@@ -13,7 +13,6 @@ from spokectl.stackfile import default_stack_file
 from tests.contract.test_cli import ENVELOPE, spokectl
 
 VERDICTS = {"ok", "warning", "problem", "not_checked"}
-GROUPS = ("machine", "description", "servers")
 
 
 def examined(tmp_path: Path, *words: str, **environment: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
@@ -22,7 +21,7 @@ def examined(tmp_path: Path, *words: str, **environment: str) -> tuple[int, dict
     assert done.stderr == ""
     answer = json.loads(done.stdout)
     assert list(answer) == ENVELOPE
-    checks = {each["check"]: each for group in GROUPS for each in answer["data"][group]}
+    checks = {each["check"]: each for each in answer["data"]["checks"]}
     assert {each["verdict"] for each in checks.values()} <= VERDICTS
     assert not [finding for each in checks.values() for finding in each["findings"] if "itself failed" in finding["found"]]
     return done.returncode, answer, checks
@@ -41,7 +40,8 @@ def test_without_a_stack_the_machine_is_checked_and_nothing_is_made(tmp_path: Pa
     _, answer, checks = examined(tmp_path)
     assert checks["docker-engine"]["verdict"] == "ok"  # not needed where no stack has chosen it
     assert checks["stack-file"]["verdict"] == "ok"
-    assert {each["verdict"] for each in answer["data"]["servers"]} == {"not_checked"}
+    assert {each["verdict"] for each in checks.values() if each["group"] == "servers"} == {"not_checked"}
+    assert list(answer["data"]) == ["stack", "verdict", "checks", "fixed"]
     assert not (tmp_path / "state").exists()
 
 

@@ -22,7 +22,7 @@ def doctor(tool: Tool, *words: str) -> tuple[int, dict[str, Any]]:
     """The exit code, and every check by its name."""
     done = tool.run("doctor", "--json", *words)
     data = json.loads(done.stdout)["data"]
-    return done.returncode, {each["check"]: each for group in ("machine", "description", "servers") for each in data[group]}
+    return done.returncode, {each["check"]: each for each in data["checks"]}
 
 
 def found(check: dict[str, Any]) -> str:

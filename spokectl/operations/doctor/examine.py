@@ -73,23 +73,14 @@ def _running(name: str) -> tuple[Check[Scene, Any], ...]:
     )
 
 
-GROUPS = ("The machine", "The stack", "Its servers")
-
-
 @dataclass(frozen=True)
 class Examined:
     """`fixed` says what --fix did; it is empty without it."""
 
     stack: str
     verdict: Verdict
-    machine: list[Checked]
-    description: list[Checked]
-    servers: list[Checked]
+    checks: list[Checked]
     fixed: list[str]
-
-    @property
-    def checks(self) -> list[Checked]:
-        return [*self.machine, *self.description, *self.servers]
 
 
 def examine(name: str, file: Path | None, *, heal: Heal | None = None) -> Result:
@@ -108,11 +99,9 @@ def examine(name: str, file: Path | None, *, heal: Heal | None = None) -> Result
 
 def look(scene: Scene) -> Examined:
     """Every check, changing nothing."""
-    on_machine, on_stack, on_servers = (
-        [carried_out(check, scene) for check in group] for group in (_MACHINE, _STACK, _running(scene.name))
-    )
-    verdict = worst(each.verdict for each in (*on_machine, *on_stack, *on_servers))
-    return Examined(scene.name, verdict, on_machine, on_stack, on_servers, fixed=[])
+    groups = {"machine": _MACHINE, "stack": _STACK, "servers": _running(scene.name)}
+    checks = [carried_out(group, check, scene) for group, checks in groups.items() for check in checks]
+    return Examined(scene.name, worst(each.verdict for each in checks), checks, fixed=[])
 
 
 def _result(found: Examined, done: Sequence[str] = (), failed: Sequence[str] = ()) -> Result:

@@ -40,8 +40,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """One check and what came of it."""
+    """One check and what came of it; `group` is machine, stack or servers."""
 
+    group: str
     check: str
     verdict: Verdict
     findings: tuple[Finding, ...]
@@ -77,7 +78,7 @@ class Check(Generic[S, F]):
     remedy: str = ""
 
 
-def carried_out(check: Check[S, F], scene: S) -> Checked:
+def carried_out(group: str, check: Check[S, F], scene: S) -> Checked:
     """The check's verdict. It never raises: a check that fails is a finding too."""
     remedies = (check.remedy,) if check.remedy else ()
     try:
@@ -91,7 +92,7 @@ def carried_out(check: Check[S, F], scene: S) -> Checked:
         findings = (Finding(check.refusal, found, check.why, remedies),)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
         findings = (Finding(Verdict.NOT_CHECKED, f"the check itself failed: {type(error).__name__}: {error}"),)
-    return Checked(check.name, worst(each.verdict for each in findings), findings)
+    return Checked(group, check.name, worst(each.verdict for each in findings), findings)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

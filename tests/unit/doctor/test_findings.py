@@ -18,7 +18,7 @@ def raising(error: Exception) -> Check[None, None]:
 def test_a_verdict_is_that_of_the_worst_finding() -> None:
     found: Sequence[Finding] = [ok("a"), problem("b", "why", "do"), warning("c", "why", "do")]
     check: Check[None, Sequence[Finding]] = Check("one", lambda _: found, lambda facts: facts)
-    checked = carried_out(check, None)
+    checked = carried_out("machine", check, None)
     assert (checked.verdict, len(checked.findings)) == (Verdict.PROBLEM, 3)
     assert worst([]) is Verdict.OK
     assert worst([Verdict.NOT_CHECKED, Verdict.OK]) is Verdict.NOT_CHECKED
@@ -26,7 +26,7 @@ def test_a_verdict_is_that_of_the_worst_finding() -> None:
 
 
 def test_a_refusal_is_what_the_check_says_that_it_is() -> None:
-    [finding] = carried_out(raising(Refused("x", "no such file", actions=["put it back"])), None).findings
+    [finding] = carried_out("machine", raising(Refused("x", "no such file", actions=["put it back"])), None).findings
     assert finding == Finding(Verdict.PROBLEM, "no such file", "it matters", ("put it back",))
 
 
@@ -39,5 +39,5 @@ def test_a_refusal_is_what_the_check_says_that_it_is() -> None:
     ],
 )
 def test_whatever_is_raised_is_a_finding(error: Exception, verdict: Verdict, found: str) -> None:
-    checked = carried_out(raising(error), None)
+    checked = carried_out("machine", raising(error), None)
     assert (checked.verdict, checked.findings[0].found) == (verdict, found)

@@ -67,7 +67,7 @@ def test_what_a_killed_command_was_writing_is_stale(state: StackState, ended_pid
 
 
 def mended_by(state: StackState, *checks: str) -> tuple[list[str], list[str]]:
-    wanted = [Checked(each, Verdict.WARNING, (Finding(Verdict.WARNING, "", fixable=True),)) for each in checks]
+    wanted = [Checked("stack", each, Verdict.WARNING, (Finding(Verdict.WARNING, "", fixable=True),)) for each in checks]
     found = mend(Scene(state.name, None), wanted, lambda told: told("healed"))
     return found.done, found.failed
 
