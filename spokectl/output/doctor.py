@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SYMBOLS = {Verdict.OK: "✓", Verdict.NOT_CHECKED: "–", Verdict.WARNING: "!", Verdict.PROBLEM: "✗"}
 _TITLES = {"machine": "The machine", "stack": "The stack", "servers": "Its servers"}
 _WIDTHS = (13, 14)
+_REMEDY_WIDTHS = (13, 16)
 
 
 def print_examined(data: Examined) -> None:
@@ -43,13 +44,13 @@ def _print_checked(checked: Checked, before: Checked | None) -> None:
 
 def _print_remedy(finding: Finding) -> None:
     if finding.why:
-        _write(["", "", f"  why: {finding.why}"])
+        _write(["", "", f"why: {finding.why}"], _REMEDY_WIDTHS)
     for action in finding.actions:
-        _write(["", "", f"  try: {action}"])
+        _write(["", "", f"try: {action}"], _REMEDY_WIDTHS)
 
 
-def _write(cells: list[str]) -> None:
-    for line in lone_row([printable(cell) for cell in cells], _WIDTHS, columns_of(sys.stdout)):
+def _write(cells: list[str], widths: tuple[int, int] = _WIDTHS) -> None:
+    for line in lone_row([printable(cell) for cell in cells], widths, columns_of(sys.stdout)):
         sys.stdout.write(line + "\n")
 
 

@@ -78,11 +78,16 @@ def _dependency(stack: str, spoke: str, each: Dependency) -> Finding:
 
 def judge_load_balancer(stack: str, tests: Mapping[str, tuple[int, str]]) -> Sequence[Finding]:
     """What `nginx -t` said in each load balancer, with its exit code."""
-    why = "NGINX goes on as it was, and does not come back from its next restart"
+    why = "NGINX goes on as it was, and can take over no changed setting"
     return [
         ok(f"{name}: nginx -t finds nothing wrong")
         if code == 0
-        else problem(f"{name}: nginx -t says: {said}", why, command_line(stack, f"logs {name}"), command_line(stack, "up"))
+        else problem(
+            f"{name}: nginx -t says: {said}",
+            why,
+            command_line(stack, f"restart {name}") + "  # its configuration is made anew; for a moment nobody is let in",
+            command_line(stack, f"logs --tail 50 {name}"),
+        )
         for name, (code, said) in tests.items()
     ]
 
