@@ -99,11 +99,15 @@ def judge_sentinels(stack: str, statuses: Sequence[ServiceStatus]) -> Sequence[F
     if not all_of_them:
         raise NotChecked("the stack has no Sentinel")
     able = [name for name, each in facts.items() if not each.tilt]
+    tilting = [name for name, each in facts.items() if each.tilt]
     quorum = max((each.quorum for each in facts.values()), default=1)
     known = max((each.sentinels for each in facts.values()), default=len(all_of_them))
     needed = max(quorum, known // 2 + 1)
     found = f"{len(able)} of {known} Sentinels can act, {needed} have to agree"
     start = command_line(stack, "up")
+    if tilting:
+        found += f"; in TILT, for 30 s after a jump of the clock: {', '.join(tilting)}"
+        start = "wait 30 s, then: " + command_line(stack, "doctor")
     findings = []
     if len(able) < needed:
         findings.append(problem(found, "a lost master stays lost until they are back", start))

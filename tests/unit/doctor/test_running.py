@@ -21,6 +21,7 @@ from spokectl.operations.health import ServiceStatus
 from tests.unit.statuses import PRIMARY, SLOT, STANDBY, STREAMING, down, primary, sentinel, service, standby
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
+TILTED = "in TILT, for 30 s after a jump of the clock"
 FULL_SET = [sentinel(1), sentinel(2), sentinel(3)]
 
 
@@ -120,7 +121,10 @@ def knowing_four(number: int) -> ServiceStatus:
     [
         (FULL_SET, []),
         ([sentinel(1), sentinel(2), lost(3)], [(WARNING, "2 of 3 Sentinels can act, 2 have to agree")]),
-        ([sentinel(1), tilting(2), sentinel(3)], [(WARNING, "2 of 3 Sentinels can act, 2 have to agree")]),
+        (
+            [sentinel(1), tilting(2), sentinel(3)],
+            [(WARNING, f"2 of 3 Sentinels can act, 2 have to agree; {TILTED}: redis-sentinel-2")],
+        ),
         ([sentinel(1), lost(2), lost(3)], [(PROBLEM, "1 of 3 Sentinels can act, 2 have to agree")]),
         ([lost(1), lost(2), lost(3)], [(PROBLEM, "0 of 3 Sentinels can act, 2 have to agree")]),
         ([knowing_four(1), knowing_four(2), knowing_four(3)], [(WARNING, "3 of 4 Sentinels can act, 3 have to agree")]),
