@@ -16,6 +16,7 @@ from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.report.gather import known_secrets, sources
 from spokectl.operations.report.redaction import Redaction
 from spokectl.result import Result, plain
+from spokectl.settings import command_line
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def write_report(name: str, file: Path | None, output: Path | None, now: datetim
     moment = now or datetime.now(UTC)
     title = f"spokectl-report-{name}-{moment:%Y%m%d-%H%M%S}"
     path = (output or Path(f"{title}.tar.gz")).absolute()
-    descriptor = _created(path)
+    descriptor = _created(name, path)
     try:
         with os.fdopen(descriptor, "wb") as target:
             parts, missing = _write(target, title, Scene(name, file), moment)
@@ -62,20 +63,20 @@ def write_report(name: str, file: Path | None, output: Path | None, now: datetim
     return Result(Report(str(path), path.stat().st_size, replaced, parts, missing), warnings)
 
 
-def _created(path: Path) -> int:
+def _created(name: str, path: Path) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Refused(
             "file_exists",
             f"{path} is there already, and stays as it is",
-            actions=["name another one: spokectl report -o FILE"],
+            actions=["name another one: " + command_line(name, "report -o FILE")],
         ) from None
     except OSError as error:
         raise Refused(
             "cannot_write",
             f"{path} cannot be written: {error.strerror}",
-            actions=["name another one: spokectl report -o /tmp/report.tar.gz"],
+            actions=["name another one: " + command_line(name, "report -o FILE")],
         ) from error
 
 
