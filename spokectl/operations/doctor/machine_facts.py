@@ -64,8 +64,9 @@ def binaries(scene: Scene) -> ProgramFacts:
         found = find_binaries({service.kind for service in scene.stack.services.values()}, os.environ, cache=None)
     except Refused as error:
         return ProgramFacts(scene.runtime_name, missing=error.message, actions=error.actions)
-    # PostgreSQL comes as a whole folder of programs.
-    programs = dict(found.links) | {name: folder / name for folder in found.folders for name in ("postgres",)}
+    programs = dict(found.links)
+    for folder in found.folders:  # PostgreSQL comes as a whole folder of programs
+        programs["postgres"] = folder / "postgres"
     # A Sentinel is a Redis under another name.
     said = [_said(name, path) for name, path in programs.items() if name != "redis-sentinel"]
     wheels = [f"{name} {_installed(name)}" for name in found.shims if name == "nanio"]
