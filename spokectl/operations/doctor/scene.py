@@ -96,8 +96,10 @@ class Scene:
         try:
             seen = context.runtime.inspect()
         except Refused as error:
+            if "engine" not in error.code:
+                raise
             # That there is no engine is said by a check of its own.
-            raise NotChecked(error.message) if "engine" in error.code else error from error
+            raise NotChecked(error.message) from error
         if not any(each.pid for each in seen.values()):
             raise NotChecked("the stack does not run")
         return observe(context, context.stack.services)
