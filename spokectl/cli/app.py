@@ -41,6 +41,8 @@ COMMANDS: dict[str, Entry] = {
     "endpoints": Entry("observe", STACK, "Where to connect, with the observed role of each port"),
     "logs": Entry("observe", STACK, "Logs of all services, merged by time"),
     "events": Entry("observe", STACK, "Who did what to what, why, and how it ended; also guards and Sentinels"),
+    "doctor": Entry("doctor", STACK, "Check the machine and the stack: what is wrong, why it matters, what mends it"),
+    "report": Entry("doctor", STACK, "One archive for whoever helps: state, logs, settings; secrets replaced"),
     "config": Entry("config", STACK, "The stack's settings: list, get, set, unset"),
     "start": Entry("services", SERVICES, "Start stopped services"),
     "stop": Entry("services", SERVICES, "Stop services in good order; they stay down"),

@@ -161,12 +161,13 @@ class Command(TyperCommand):
         return write(call, answer) if isinstance(answer, Answer) else ExitCode.OK
 
 
+# `down` ends it all; others heal by themselves, or only look.
+_HEALS_NOT_FIRST = frozenset({"down", "drill heal", "drill run", "doctor", "report", "help", "completion"})
+
+
 def _heal_first(call: Call) -> None:
-    """Heals what a drill that has died left broken; not before `down`, which ends it all, and what heals by itself."""
-    if (
-        call.command in {"down", "drill heal", "drill run", "help", "completion"}
-        or not StackState(call.stack).faults_file.exists()
-    ):
+    """Heals what a drill that has died left broken, before most commands."""
+    if call.command in _HEALS_NOT_FIRST or not StackState(call.stack).faults_file.exists():
         return
     from spokectl.drills.healing import heal_first
 

@@ -74,6 +74,12 @@ def observe_sessions(host: str, port: int, credentials: Credentials, *, timeout_
     return sessions(_ask(host, port, credentials, SESSIONS, timeout_s))
 
 
+def server_time_s(host: str, port: int, credentials: Credentials, *, timeout_s: float) -> float:
+    """The node's clock, in seconds since 1970. PostgresUnavailable as above."""
+    [[said]] = _ask(host, port, credentials, b"SELECT extract(epoch FROM clock_timestamp())", timeout_s)
+    return float(said)
+
+
 def connect(
     host: str, port: int, credentials: Credentials, *, timeout_s: float, options: str = ""
 ) -> psycopg.Connection[Any]:

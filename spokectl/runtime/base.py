@@ -102,6 +102,9 @@ class Runtime(Protocol):
     def without_effect(self) -> list[str]:
         """What the stack file says and this runtime does not heed, a sentence each."""
 
+    def require_free_ports(self, services: Sequence[str]) -> None:
+        """Refused (`port_taken`, `port_forbidden`, `bad_bind_address`) as by `bring_up`; the stack's own ports are free."""
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         """Makes the named services run as the stack describes them: the missing are started, the healthy not touched.
 

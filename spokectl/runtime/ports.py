@@ -124,10 +124,8 @@ def _connections_one_by_one() -> list[tuple[Any, int | None]]:
 
 def _taken(strangers: Sequence[Wanted], holders: Mapping[int, int], stack: Stack, described: Describe) -> Refused:
     pids = [holders.get(want.port.published) for want in strangers]
-    said = [
-        f"{want} is held by {described(want.port.published) or _describe(pid)}"
-        for want, pid in zip(strangers, pids, strict=True)
-    ]
+    who = [described(want.port.published) or _describe(pid) for want, pid in zip(strangers, pids, strict=True)]
+    said = [f"{want} is held by {holder}" for want, holder in zip(strangers, who, strict=True)]
     other = next((name for pid in pids if (name := _native_stack_of(pid)) not in (None, stack.name)), None) or "NAME"
     return Refused(
         "port_taken",
@@ -138,8 +136,8 @@ def _taken(strangers: Sequence[Wanted], holders: Mapping[int, int], stack: Stack
         ],
         details={
             "ports": [
-                {"port": want.port.published, "service": want.service, "pid": pid}
-                for want, pid in zip(strangers, pids, strict=True)
+                {"port": want.port.published, "service": want.service, "pid": pid, "holder": holder}
+                for want, pid, holder in zip(strangers, pids, who, strict=True)
             ]
         },
         retryable=True,

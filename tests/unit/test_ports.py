@@ -81,7 +81,8 @@ def test_every_port_that_is_taken_has_its_line_with_who_holds_it(listener: socke
     assert head == "2 ports are taken:"
     assert [re.split(r" is held by .* \(pid ", line)[0] for line in lines] == [f"  {wish}" for wish in wishes]
     assert caught.value.details["ports"] == [
-        {"port": wish.port.published, "service": wish.service, "pid": os.getpid()} for wish in wishes
+        {"port": wish.port.published, "service": wish.service, "pid": os.getpid(), "holder": line.split(" held by ")[1]}
+        for wish, line in zip(wishes, lines, strict=True)
     ]
 
 

@@ -35,23 +35,7 @@ class Compose:
 
     def require(self) -> None:
         """Refused (`no_compose`) unless `docker compose` is there and of version 2 or newer."""
-        try:
-            done = self._finished(["docker", "compose", "version", "--short"], Deadline(_VERSION_TIMEOUT_S))
-            if done.returncode == 0 and int(done.stdout.lstrip("v").split(".")[0]) >= 2:
-                return
-            why = (done.stderr + done.stdout).strip().splitlines()[-1:] or ["it says nothing"]
-        except FileNotFoundError:
-            why = ["there is no program `docker` on PATH"]
-        except ValueError:
-            why = [done.stdout.strip()]
-        raise Refused(
-            "no_compose",
-            f"the Docker runtime needs the Compose plugin, version 2 or newer: {why[0]}",
-            actions=[
-                "install the package docker-compose-plugin (Docker's own) or docker-compose (Debian 13)",
-                "sudo make engine",
-            ],
-        )
+        compose_version(self._environ)
 
     def hashes(self, deadline: Deadline, variables: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, str]:
         """Compose's digest of every service's description: a container made from another one is to be made anew.
@@ -195,3 +179,36 @@ def explained(lines: Sequence[str], doing: str, again: str) -> Failed | Refused:
 def compose_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The shell's environment for Compose, without what would make it read other files or another project."""
     return {name: value for name, value in environ.items() if not name.startswith("COMPOSE_")}
+
+
+def compose_version(environ: Mapping[str, str] = os.environ) -> str:
+    """The version of the Compose plugin. Refused (`no_compose`) unless there is one, of version 2 or newer."""
+    said = ""
+    try:
+        done = subprocess.run(
+            ["docker", "compose", "version", "--short"],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=dict(environ),
+            timeout=_VERSION_TIMEOUT_S,
+            check=False,
+        )
+        said = done.stdout.strip().removeprefix("v")
+        if done.returncode == 0 and int(said.split(".")[0]) >= 2:
+            return said
+        why = (done.stderr + done.stdout).strip().splitlines()[-1:] or ["it says nothing"]
+    except FileNotFoundError:
+        why = ["there is no program `docker` on PATH"]
+    except subprocess.TimeoutExpired:
+        why = [f"it does not say its version within {_VERSION_TIMEOUT_S:g} s"]
+    except ValueError:
+        why = [said]
+    raise Refused(
+        "no_compose",
+        f"the Docker runtime needs the Compose plugin, version 2 or newer: {why[0]}",
+        actions=[
+            "install the package docker-compose-plugin (Docker's own) or docker-compose (Debian 13)",
+            "sudo make engine",
+        ],
+    )

@@ -78,7 +78,7 @@ class DockerRuntime:
         self._require_no_strangers(present)
         changed = self.changed(services, deadline)
         to_make = [name for name in services if name in changed or name not in present or not present[name].is_up]
-        self._require_free_ports(to_make)
+        self.require_free_ports(to_make)
 
         stopping = self._fleet.being_stopped({name: present[name] for name in services if name in present})
         if stopping:
@@ -157,7 +157,7 @@ class DockerRuntime:
         missing = [name for name in services if name not in present]
         if missing or not present:
             raise not_running(self._stack.name, missing if present else ())
-        self._require_free_ports(name for name in services if not present[name].is_up)
+        self.require_free_ports(name for name in services if not present[name].is_up)
         self._thaw(services, present, unsaid)
         self._fleet.each("start", [present[name] for name in services if not present[name].is_up], self._client.start)
 
@@ -287,7 +287,7 @@ class DockerRuntime:
                 details={"containers": [each.name for each in foreign]},
             )
 
-    def _require_free_ports(self, services: Iterable[str]) -> None:
+    def require_free_ports(self, services: Iterable[str]) -> None:
         own = engine.bound_ports(self._client, self._stack.name)
         listed = [ports.Wanted(name, port) for name in services for port in self._stack.services[name].ports]
         wanted = [each for each in listed if each.port.published not in own]

@@ -1,0 +1,1 @@
+"""What is wrong with this machine and with the stack on it: facts are gathered first, then judged by pure rules."""

@@ -1,0 +1,104 @@
+"""No secret goes into a report, however it is written there."""
+
+import json
+import shlex
+from urllib.parse import quote
+
+import pytest
+
+from spokectl.operations.report.gather import LOG_BYTES, last_of
+from spokectl.operations.report.redaction import Redaction, named_secrets, secrets_in, secrets_in_document
+
+CANARY = 'can"ary $1\\ ü/é'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        CANARY,
+        json.dumps({"a": CANARY}),
+        json.dumps({"a": CANARY}, ensure_ascii=False),
+        json.dumps({"log": json.dumps({"a": CANARY})}),
+        shlex.quote(CANARY),
+        quote(CANARY, safe=""),
+        f"postgresql://spoke:{quote(CANARY, safe='')}@host/db",
+    ],
+)
+def test_a_known_secret_is_replaced_however_it_is_written(written: str) -> None:
+    text, count = Redaction([CANARY]).text(f"before {written} after")
+    assert "ary" not in text
+    assert count == 1
+    assert text.startswith("before ")
+    assert text.endswith(" after")
+
+
+def test_the_longer_of_two_secrets_is_replaced_whole() -> None:
+    assert Redaction(["secret", "secret-long"]).text("secret-long secret") == ("******** ********", 2)
+
+
+def test_a_very_short_secret_is_replaced_where_it_stands_alone() -> None:
+    assert Redaction(["ab"]).text("ab cab 'ab' abc") == ("******** cab '********' abc", 2)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n"])
+def test_an_empty_secret_replaces_nothing(nothing: str) -> None:
+    assert Redaction([nothing]).text("a b\nc") == ("a b\nc", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "count"),
+    [
+        ("see redis://user:hunter2@host:6379/0", "see redis://user:********@host:6379/0", 1),
+        ("see redis://:hunter2@host", "see redis://:********@host", 1),
+        ("see http://host:8080/a@b", "see http://host:8080/a@b", 0),
+        ("PGPASSWORD=hunter2 psql", "PGPASSWORD=******** psql", 1),
+        ("password=hunter2, user=a", "password=********, user=a", 1),
+        ('"secret_key": "hunter2"', '"secret_key": "********"', 1),
+        ("password authentication failed for user a", "password authentication failed for user a", 0),
+        ("X_PASSWORD: ${X_PASSWORD:-********}", "X_PASSWORD: ${X_PASSWORD:-********}", 0),
+        ("u: postgresql://${U:-spoke}@a:1,b:2/${D:-spoke}", "u: postgresql://${U:-spoke}@a:1,b:2/${D:-spoke}", 0),
+    ],
+)
+def test_what_looks_like_a_secret_is_replaced(text: str, expected: str, count: int) -> None:
+    assert Redaction([]).text(text) == (expected, count)
+
+
+def test_a_document_keeps_its_shape() -> None:
+    document = {"a": ["x hunter2", 7, None, True], "SPOKE_REDIS_PASSWORD": "unheard of", "token": "", "b": {"c": 2.5}}
+    assert Redaction(["hunter2"]).document(document) == (
+        {"a": ["x ********", 7, None, True], "SPOKE_REDIS_PASSWORD": "********", "token": "", "b": {"c": 2.5}},
+        2,
+    )
+
+
+def test_secrets_are_found_by_the_names_of_settings() -> None:
+    assert named_secrets({"A_PASSWORD": "x", "A_SECRET_KEY": "y", "A_TOKEN": "z", "A_PORT": "1", "B_TOKEN": ""}) == {
+        "x",
+        "y",
+        "z",
+    }
+    assert secrets_in_document({"services": [{"environment": {"X_PASSWORD": "a", "X_PORT": "1"}}]}) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SPOKE_X_PASSWORD=it's\n", {"it's"}),
+        ("export SPOKE_X_PASSWORD='quoted'\n", {"quoted", "'quoted'"}),
+        ("  X_SECRET_KEY: plain  \n  X_PORT: 7\n", {"plain"}),
+        ("X: ${X_PASSWORD:-default}\n", {"default"}),
+        ("X_PASSWORD: ${X_PASSWORD-default}\n", {"default"}),
+        ("services: [\nX_PASSWORD: broken }\n", {"broken }"}),
+    ],
+)
+def test_secrets_are_found_in_files_that_cannot_be_parsed(text: str, expected: set[str]) -> None:
+    assert secrets_in(text) == expected
+
+
+def test_a_long_log_ends_with_whole_lines() -> None:
+    text = "".join(f"{number:09}\n" for number in range(LOG_BYTES // 5))
+    kept = last_of(text)
+    assert len(kept) <= LOG_BYTES
+    assert text.endswith(kept)
+    assert len(kept.splitlines()[0]) == 9
+    assert last_of("short\n") == "short\n"
