@@ -72,7 +72,7 @@ def bench(
       spokectl cache bench --module payments --version v1.0.0
       spokectl cache bench --json | jq '.data.warm.times_faster'
     """
-    from spokectl.cli.registry import target
+    from spokectl.cli.registry import TIMEOUT_S, target
     from spokectl.operations.cache_bench import BenchRequest
     from spokectl.operations.cache_bench import bench as measure
     from spokectl.output.cache import print_bench
@@ -81,7 +81,7 @@ def bench(
     call = current_call()
     request = BenchRequest(reads, timeout, module, version)
     with progress([], silent=call.json or call.quiet) as report:
-        result = measure(call.stack, call.file, request, target(None, timeout), report)
+        result = measure(call.stack, call.file, request, target(None, TIMEOUT_S), report)
     return Answer(result, text=print_bench)
 
 

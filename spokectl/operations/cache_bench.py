@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from spokectl.errors import Failed, Incomplete, NotFound, OutcomeUnknown, SpokectlError, UsageError
+from spokectl.errors import Failed, Incomplete, Interrupted, NotFound, OutcomeUnknown, SpokectlError, UsageError
 from spokectl.model import Kind
 from spokectl.operations.cache import asked, master_of
 from spokectl.operations.context import Context, running_context
@@ -196,51 +196,61 @@ def _within(deadline: Deadline, report: Report, what: str, done: int, of: int) -
 def _own_versions(
     context: Context, target: Target, count: int, deadline: Deadline, report: Report
 ) -> Iterator[tuple[str, list[str]]]:
-    """A module of a name that nobody else has, with as many versions; gone at the end, whatever ends it."""
+    """A module of a name that nobody else has, with as many versions; gone at the end, whatever ends it.
+
+    Where it cannot be removed, Incomplete, or what has ended it, names it.
+    """
     from spokectl.clients.registry import encoded
 
     module = _PREFIX + secrets.token_hex(4)
     versions = [f"v0.0.{number + 1}" for number in range(count)]
     files = [{"path": "measured.proto", "content": _PROTO}]
-    with connect(target) as registry:
-        try:
+    try:
+        with connect(target) as registry:
             registry.create_module(module, "made by `spokectl cache bench`, which removes it")
             for number, version in enumerate(versions):
                 _within(deadline, report, "versions made", number, count)
                 registry.push_version(module, encoded({"version": version, "files": files}))
-            yield module, versions
-        except BaseException:
-            with suppress(SpokectlError):
-                _remove(context, target, module, versions)
+        yield module, versions
+    except (SpokectlError, KeyboardInterrupt) as error:
+        left = _removed(context, target, module, versions)
+        if left is None:
             raise
-    _remove(context, target, module, versions)
+        if isinstance(error, SpokectlError):
+            error.actions = (*left.actions, *error.actions)
+            raise
+        raise Interrupted(f"interrupted; {left.message}", left.actions) from None
+    if left := _removed(context, target, module, versions):
+        raise left
 
 
-def _remove(context: Context, target: Target, module: str, versions: Sequence[str]) -> None:
-    """Incomplete when it cannot be: what is left is named. Redis's copies would go by themselves within an hour."""
+def _removed(context: Context, target: Target, module: str, versions: Sequence[str]) -> Incomplete | None:
+    """Removes all that was made; an error that names it where that cannot be. What Redis keeps goes by itself in an hour."""
     from spokectl.clients.redis_keys import unlink
 
     try:
         with connect(target) as registry, suppress(NotFound):
             registry.delete_module(module, permanent=True)
     except SpokectlError as error:
-        raise Incomplete(
+        return Incomplete(
             "left_behind",
             f"the module {module}, made for this, is left: {error.message}",
             actions=[target.command(f"modules delete {module} --permanent --yes")],
-        ) from error
+        )
     with suppress(Failed):
         keys = [f"version:{module}:{each}" for each in versions]
         asked(context, master_of(context), lambda host, port, password: unlink(host, port, password, keys))
+    return None
 
 
 def _result(context: Context, module: str, version: str | None, visits: "list[Visit]") -> Result:
     cold, warm = cold_and_warm(visits)
     warnings = []
     if cold is None:
+        [*_, spoke] = context.stack.of_kind(Kind.SPOKE)
         warnings.append(
-            "no read was cold: every Spoke that was asked has this version in its memory, which a dropped key does not "
-            f"empty; leave out --module, or `{command_line(context.stack.name, 'restart')}` the Spokes first"
+            "no read was cold: the Spokes that answered have this version in their own memory, which a dropped key does not "
+            f"empty; leave out --module, or empty one first: {command_line(context.stack.name, f'restart {spoke.name}')}"
         )
     if version is None and not any(each.cache == "redis" for each in visits):
         warnings.append("no read was answered by Redis: see " + command_line(context.stack.name, "cache stats"))
