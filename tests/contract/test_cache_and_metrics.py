@@ -81,7 +81,11 @@ def serving(pages: dict[str, tuple[int, str]]) -> Iterator[int]:
 
 
 HEALTHY = (200, '{"status": "healthy"}')
-PAGE = (200, "# TYPE spoke_cache_size_bytes gauge\nspoke_cache_size_bytes 7\n")
+PAGE = (
+    200,
+    "# TYPE spoke_cache_size_bytes gauge\nspoke_cache_size_bytes 7\n"
+    '# TYPE took_seconds histogram\ntook_seconds_bucket{le="+Inf"} 2\ntook_seconds_sum 1\ntook_seconds_count 2\n',
+)
 
 
 @pytest.fixture
@@ -109,7 +113,7 @@ def spokes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]
 
 
 def test_spokes_that_tell_nothing_are_named_with_the_reason_and_hide_none_that_do(spokes: Context) -> None:
-    result = metrics("second", None, MetricsRequest())
+    result = metrics("second", None, MetricsRequest(match="^spoke_"))
     assert [(each.name, each.values) for each in result.data.series] == [("spoke_cache_size_bytes", {"spoke-1": 7})]
     assert result.data.silent == {"spoke-2": "no metrics: /metrics is answered by 404", "spoke-3": "killed"}
     assert (result.exit_code, result.status) == (ExitCode.DEGRADED, "partial")
@@ -132,7 +136,7 @@ def test_a_service_without_metrics_is_not_found(spokes: Context, service: str, c
 
 def test_rates_come_from_two_reads_so_far_apart(spokes: Context) -> None:
     pauses: list[float] = []
-    result = metrics("second", None, MetricsRequest(service="spoke-1", interval_s=2.5), pauses.append)
+    result = metrics("second", None, MetricsRequest(match="size", service="spoke-1", interval_s=2.5), pauses.append)
     assert pauses == [2.5]
     assert [each.per_second for each in result.data.series] == [{}]  # a gauge
 
@@ -145,3 +149,12 @@ def test_stats_keep_a_row_for_a_spoke_that_does_not_tell(spokes: Context) -> Non
         "spoke-3": (None, "killed"),
     }
     assert (result.data.total.memory_used_bytes, result.exit_code) == (7, ExitCode.DEGRADED)
+
+
+def test_buckets_are_left_out_unless_they_are_asked_for(spokes: Context) -> None:
+    def names(*, buckets: bool) -> list[str]:
+        found = metrics("second", None, MetricsRequest(service="spoke-1", match="seconds", buckets=buckets)).data.series
+        return [each.name for each in found]
+
+    assert names(buckets=False) == ["took_seconds_count", "took_seconds_sum"]
+    assert names(buckets=True) == ["took_seconds_bucket", "took_seconds_count", "took_seconds_sum"]
