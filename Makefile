@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help up down test check fmt unit contract integration e2e bench drills engine browser images lock clean
+.PHONY: help up down test check fmt unit contract integration e2e bench drills engine browser jq images lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 ]*:.*## / {printf "make %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ engine: ## on Debian, as root: install a Docker engine and Compose, and start th
 
 browser: ## on Debian, as root: install Chromium, in which the page of a drill is tested
 	tests/install-browser-on-debian.sh
+
+jq: ## on Debian, as root: install jq, which the end-to-end scripts use
+	tests/install-jq-on-debian.sh
 
 images: ## build the images without an image registry: bases from Debian's archive, Go programs from their modules
 	stack/images/local-bases.sh

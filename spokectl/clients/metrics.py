@@ -11,11 +11,12 @@ _LIMIT_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class Sample:
-    """One line: a series' name, its labels and its value."""
+    """One line: a series' name, its labels and its value. `kind` is the page's word: counter, gauge, histogram, unknown."""
 
     name: str
     labels: tuple[tuple[str, str], ...]
     value: float
+    kind: str = "unknown"
 
     def label(self, name: str) -> str:
         """Empty without it."""
@@ -37,7 +38,7 @@ def samples(text: str) -> list[Sample]:
     """ValueError for a text of another form."""
     families = text_string_to_metric_families(text)
     return [
-        Sample(str(each.name), tuple(sorted(each.labels.items())), float(each.value))
+        Sample(str(each.name), tuple(sorted(each.labels.items())), float(each.value), str(family.type))
         for family in families
         for each in family.samples
     ]

@@ -52,64 +52,52 @@ class SentinelView:
 
 def observe_redis(host: str, port: int, password: str, *, timeout_s: float) -> RedisNode:
     """Asks ROLE and INFO. RedisUnavailable when there is no answer within `timeout_s`."""
-    with _client(host, port, password, timeout_s) as client:
-        role: Any = _ask(client, "ROLE")
+    with connected(host, port, password, timeout_s) as client:
+        role: Any = ask(client, "ROLE")
         info = _info(client)
-    name, facts = _text(role[0]), redis_facts(info)
+    name, facts = text(role[0]), redis_facts(info)
     if name == "slave":
-        return RedisNode("replica", version(info), facts, link=_text(role[3]), master=f"{_text(role[1])}:{role[2]}")
+        return RedisNode("replica", version(info), facts, link=text(role[3]), master=f"{text(role[1])}:{role[2]}")
     return RedisNode(name, version(info), facts, replicas=len(role[2]))
 
 
 def observe_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> SentinelView:
     """Asks one Sentinel for the master, CKQUORUM and what it knows. RedisUnavailable when there is no answer."""
-    with _client(host, port, None, timeout_s) as client:
-        address: Any = _ask(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)
+    with connected(host, port, None, timeout_s) as client:
+        address: Any = ask(client, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master_name)
         try:
-            _ask(client, "SENTINEL", "CKQUORUM", master_name)
+            ask(client, "SENTINEL", "CKQUORUM", master_name)
             problem = ""
         except RedisUnavailable as error:
             problem = str(error)
-        known: Any = _ask(client, "SENTINEL", "MASTER", master_name) if address else []
+        known: Any = ask(client, "SENTINEL", "MASTER", master_name) if address else []
         info = _info(client)
-    master = f"{_text(address[0])}:{_text(address[1])}" if address else ""
-    facts = sentinel_facts([_text(word) for word in known], info)
+    master = f"{text(address[0])}:{text(address[1])}" if address else ""
+    facts = sentinel_facts([text(word) for word in known], info)
     return SentinelView(master, problem, version(info), facts)
 
 
 def reset_sentinel(host: str, port: int, master_name: str, *, timeout_s: float) -> None:
     """Has one Sentinel forget replicas and other Sentinels, to find them again within seconds. RedisUnavailable as above."""
-    with _client(host, port, None, timeout_s) as client:
-        _ask(client, "SENTINEL", "RESET", master_name)
+    with connected(host, port, None, timeout_s) as client:
+        ask(client, "SENTINEL", "RESET", master_name)
 
 
 def tell(host: str, port: int, password: str | None, *words: str, timeout_s: float) -> Any:
     """Sends one command and gives the raw answer. RedisUnavailable when it is refused or not answered in time."""
-    with _client(host, port, password, timeout_s) as client:
-        return _ask(client, *words)
-
-
-def keys_like(host: str, port: int, password: str, pattern: str, *, timeout_s: float) -> list[str]:
-    """The keys that match, such as `version:*`, in their order; other clients go on meanwhile. RedisUnavailable as above."""
-    found: set[str] = set()
-    cursor = "0"
-    with _client(host, port, password, timeout_s) as client:
-        while True:
-            answer: Any = _ask(client, "SCAN", cursor, "MATCH", pattern, "COUNT", "1000")
-            cursor = _text(answer[0])
-            found.update(map(_text, answer[1]))
-            if cursor == "0":
-                return sorted(found)
+    with connected(host, port, password, timeout_s) as client:
+        return ask(client, *words)
 
 
 def announced_address(host: str, port: int, password: str, *, timeout_s: float) -> tuple[str, str]:
     """Host and port by which other servers reach the node, as it is configured. RedisUnavailable as above."""
     told = tell(host, port, password, "CONFIG", "GET", "replica-announce-*", timeout_s=timeout_s)
-    found = {_text(name): _text(value) for name, value in zip(told[::2], told[1::2], strict=True)}
+    found = {text(name): text(value) for name, value in zip(told[::2], told[1::2], strict=True)}
     return found["replica-announce-ip"], found["replica-announce-port"]
 
 
-def _client(host: str, port: int, password: str | None, timeout_s: float) -> redis.Redis:
+def connected(host: str, port: int, password: str | None, timeout_s: float) -> redis.Redis:
+    """A client whose answers come as the server sends them; nothing is sent yet."""
     client = redis.Redis(
         host=host,
         port=port,
@@ -124,16 +112,21 @@ def _client(host: str, port: int, password: str | None, timeout_s: float) -> red
     return client
 
 
-def _ask(client: redis.Redis, *words: str) -> Any:
+def ask(client: redis.Redis, *words: str | bytes) -> Any:
+    """The raw answer to one command. RedisUnavailable when there is none, or it is an error."""
     try:
         return client.execute_command(*words)  # type: ignore[no-untyped-call]  # the library leaves it untyped
     except (redis.RedisError, OSError) as error:
-        raise RedisUnavailable(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> RedisUnavailable:
+    return RedisUnavailable(str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 def _info(client: redis.Redis) -> dict[str, str]:
-    return fields(_text(_ask(client, "INFO")))
+    return fields(text(ask(client, "INFO")))
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

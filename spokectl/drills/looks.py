@@ -1,19 +1,16 @@
-"""What drills ask a stack beside how its services are: who answers, what metrics say, which keys Redis has."""
+"""What drills ask a stack beside how its services are: who answers, what metrics say."""
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from spokectl.clients.metrics import read_metrics
-from spokectl.clients.probe import NoAnswer
-from spokectl.clients.redis import RedisUnavailable, keys_like
 from spokectl.clients.visitor import Visit, Visitor
 from spokectl.drills import series, shares
-from spokectl.errors import Failed
 from spokectl.model import Kind, Service
 from spokectl.operations.context import Context
 from spokectl.operations.health import probe
-from spokectl.operations.registry import address_of, reached
+from spokectl.operations.metrics import read_pages
+from spokectl.operations.registry import address_of
 
 _TIMEOUT_S = 5.0
 _LOOK_S = 0.05
@@ -33,25 +30,9 @@ def counted(context: Context) -> dict[str, tuple[int, int]]:
 def totals(name: str, sources: Sequence[Service]) -> dict[str, float]:
     """What the services' pages of metrics say of the series, by instance; nothing for one that does not answer."""
     found: dict[str, float] = {}
-    for source in sources:
-        collects = source.kind is Kind.COLLECTOR
-        port = int(source.environment["SPOKE_OTEL_METRICS_PORT"]) if collects else source.health.port
-        try:
-            page = read_metrics(*reached(source.address(port)), timeout_s=_TIMEOUT_S)
-        except NoAnswer:
-            continue
-        found |= series.totals(page, name, "" if collects else source.name)
+    for page in read_pages(sources):
+        found |= series.totals(page.samples, name, "" if page.kind is Kind.COLLECTOR else page.service)
     return found
-
-
-def cached_versions(context: Context, master: str) -> list[str]:
-    """The keys `version:*` that Redis's master has. Failed (`no_answer`) when it does not say."""
-    node = context.stack.services[master]
-    try:
-        password = node.environment.get("SPOKE_REDIS_PASSWORD", "")
-        return keys_like(*reached(node.address(node.health.port)), password, "version:*", timeout_s=_TIMEOUT_S)
-    except RedisUnavailable as error:
-        raise Failed("no_answer", f"{master} does not tell its keys: {error}") from error
 
 
 @contextmanager

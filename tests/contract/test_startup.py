@@ -64,6 +64,9 @@ def packages(modules: set[str]) -> set[str]:
         (["--help"], {"typer", "click"}),
         (["config", "list"], {"typer", "click", "yaml", "rich"}),
         (["modules", "list", "--help"], {"typer", "click"}),
+        (["cache", "bench", "--help"], {"typer", "click"}),
+        (["metrics", "--stack", "never-was"], {"typer", "click", "yaml"}),
+        (["cache", "stats", "--stack", "never-was"], {"typer", "click", "yaml"}),
         (["down", "--stack", "never-was"], {"typer", "click", "yaml", "rich"}),
     ],
 )

@@ -22,6 +22,8 @@ from spokectl.drills.stage import Stage
 from spokectl.errors import Failed
 from spokectl.facts import PostgresFacts
 from spokectl.model import Kind, Service
+from spokectl.operations.cache import cached_versions
+from spokectl.operations.cache_bench import read_until_in_memory, version_path
 from spokectl.operations.context import load_balancer
 from spokectl.operations.health import observe, probe, wants_synchronous
 from spokectl.operations.registry import address_of, url_at
@@ -31,6 +33,7 @@ GROUP = "The six tests of the stack's README"
 
 _VISITS_EACH = 20
 _VERSIONS = 20
+_TIMEOUT_S = 5.0
 _COMMAND_TIMEOUT_S = 90.0
 # A Spoke sends its metrics to the collector every ten seconds.
 _METRICS_WITHIN_S = 60.0
@@ -187,7 +190,7 @@ def cache(stage: Stage) -> None:
         # A Spoke tells Redis after it has answered.
         _expect_in_redis(stage, {f"version:{each.key.rpartition('.')[0]}:{each.key}" for each in writes})
         second = [_read(visitor, each) for each in writes]
-        later = [_read_until_in_memory(visitor, each, at_most=len(spokes) + 1) for each in writes]
+        later = [read_until_in_memory(visitor, _path(each), at_most=len(spokes) + 1) for each in writes]
     # Known to the clients of the load from now on; before, one of them might have been the first to read it.
     for each in writes:
         stage.load.saw.add(each)
@@ -291,14 +294,11 @@ def _written(stage: Stage, url: str, word: str) -> Write:
 
 
 def _read(visitor: Visitor, written: Write) -> Visit:
-    return visitor.get(f"/modules/{written.key.rpartition('.')[0]}/versions/{written.key}")
+    return visitor.get(_path(written))
 
 
-def _read_until_in_memory(visitor: Visitor, written: Write, *, at_most: int) -> list[Visit]:
-    reads = [_read(visitor, written)]
-    while reads[-1].cache != "memory" and len(reads) < at_most:
-        reads.append(_read(visitor, written))
-    return reads
+def _path(written: Write) -> str:
+    return version_path(written.key.rpartition(".")[0], written.key)
 
 
 def _median_ms(visits: Sequence[Visit]) -> float:
@@ -307,7 +307,7 @@ def _median_ms(visits: Sequence[Visit]) -> float:
 
 def _expect_in_redis(stage: Stage, wanted: set[str]) -> None:
     def missing() -> str | None:
-        lacking = wanted.difference(looks.cached_versions(stage.context, stage.holder("master")))
+        lacking = wanted.difference(cached_versions(stage.context, stage.holder("master"), _TIMEOUT_S))
         return f"{len(lacking)} of {len(wanted)} are not there" if lacking else None
 
     stage.until("Redis's master has the keys version:*", missing, within_s=30.0, found=lambda: f"all {len(wanted)}")
