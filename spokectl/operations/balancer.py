@@ -62,7 +62,8 @@ tail -n {_LAST_LOG_LINES} "${{SPOKE_LOG_DIR:-/var/log/nginx}}/error.log" | grep 
 """
 )
 _PLACE = re.compile(r"(?P<message>.*) in (?P<file>[a-z.]+):(?P<line>\d+)\Z")
-_COMPLAINT = re.compile(r"(nginx: )?\[(emerg|alert|crit|error)\] (?P<text>.*)")
+_COMPLAINT = re.compile(r".*?\[(emerg|alert|crit|error)\] (\d+#\d+: )?(?P<text>.*)")
+_ENTRY_SCRIPT = re.compile(r"\S+Z \S+: ")
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def read_test(name: str, ok: bool, said: str, line: str) -> ConfigurationTest:
     complaints = [found["text"] for each in lines if (found := _COMPLAINT.match(each))]
     if ok:
         return ConfigurationTest(name, ok=True, message="the configuration is good")
-    first = complaints[0] if complaints else lines[-1] if lines else "it says nothing"
+    first = complaints[0] if complaints else _ENTRY_SCRIPT.sub("", lines[-1]) if lines else "it says nothing"
     place = _PLACE.match(first)
     if place is None:
         return ConfigurationTest(name, ok=False, message=first)

@@ -113,7 +113,7 @@ def status(name: str, file: Path | None) -> Result:
         RECENT_MINUTES,
         upstreams_of(context.stack, healths, page, inside, datetime.now(UTC)),
     )
-    return _judged(name, data, broken_off(context))
+    return judged_balancer(name, data, broken_off(context))
 
 
 def test(name: str, file: Path | None, timeout_s: float) -> Result:
@@ -232,7 +232,8 @@ def _url(service: Service) -> str:
     return f"http://{host}:{port}"
 
 
-def _judged(name: str, data: BalancerStatus, warnings: tuple[str, ...]) -> Result:
+def judged_balancer(name: str, data: BalancerStatus, warnings: tuple[str, ...]) -> Result:
+    """Degraded where NGINX or a Spoke is not well, or one that is well is not in use, with what to type. Pure."""
     unwell, actions = [], []
     if data.reason:
         unwell.append(f"{data.service}: {data.reason}")

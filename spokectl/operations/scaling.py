@@ -186,8 +186,8 @@ def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, re
         # The balancer too: natively its next start, by itself, shall know them.
         going.runtime.bring_up([*plan.new, *plan.balancers], deadline, notice)
     wait_until_ready(going, plan.new, deadline, report)
-    for balancing in plan.balancers:
-        report(balancing, "changing", "takes over the new list")
+    for each in plan.balancers if plan.new or plan.leaving else ():
+        report(each, "changing", "takes over the new list")
     reloaded = balancer.take_over_changes(going, deadline)
     for each in plan.leaving:
         report(each, "changing", "out of the load balancer; is being stopped")
@@ -235,9 +235,9 @@ def _planned(context: Context, count: int, deadline: Deadline) -> _Plan:
     existing = [each for each in [*spokes, *running] if each not in new]
     _require_nothing_pending(name, runtime.changed(existing, deadline), count)
     if new:
-        _require_room_now(after, count)
+        require_room_now(after, count)
     if gone:
-        _require_somebody_left(after, spokes, seen)
+        require_somebody_left(after, spokes, seen)
     waiting = [f"{each} is {seen[each].state}: it learns of the new number at the next `up`" for each in balancers]
     warnings = [text for each, text in zip(balancers, waiting, strict=True) if each not in running]
     before = [spoke.name for spoke in context.stack.of_kind(Kind.SPOKE)]
@@ -264,7 +264,7 @@ def _require_nothing_pending(name: str, changed: Sequence[str], count: int) -> N
         )
 
 
-def _require_room_now(after: Stack, count: int) -> None:
+def require_room_now(after: Stack, count: int) -> None:
     """Refused (`too_many_connections`) where the servers as they run allow fewer than the settings will, after an `up`."""
     nodes = [node for service in after.of_kind(Kind.POSTGRES) if (node := postgres_node(service)) is not None]
     wanted = rollout.connections(after)
@@ -279,7 +279,7 @@ def _require_room_now(after: Stack, count: int) -> None:
         )
 
 
-def _require_somebody_left(after: Stack, spokes: Sequence[str], seen: Mapping[str, Inspection]) -> None:
+def require_somebody_left(after: Stack, spokes: Sequence[str], seen: Mapping[str, Inspection]) -> None:
     reasons = {}
     for each in spokes:
         if seen[each].state is not RunState.RUNNING:
