@@ -238,7 +238,7 @@ def _planned(context: Context, count: int, deadline: Deadline) -> _Plan:
         require_room_now(after, count)
     if gone:
         require_somebody_left(after, spokes, seen)
-    waiting = [f"{each} is {seen[each].state}: it learns of the new number at the next `up`" for each in balancers]
+    waiting = [f"{each} is {seen[each].state}: it learns of the new number when it runs again" for each in balancers]
     warnings = [text for each, text in zip(balancers, waiting, strict=True) if each not in running]
     before = [spoke.name for spoke in context.stack.of_kind(Kind.SPOKE)]
     return _Plan(settled, after, before, new, gone, others, running, warnings)

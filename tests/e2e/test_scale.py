@@ -117,3 +117,6 @@ def test_spokes_come_and_go_under_load_and_no_request_fails(
         "spokes: 1; 5 -> 1",
     ]
     assert [each["outcome"].split()[0] for each in done if each["what"] == "lb reload"] == ["done", "failed"]
+    # In a container too, which keeps the variables that it was made with, NGINX starts with the Spokes that there are now.
+    tool.ok("restart", "nginx")
+    eventually(lambda: list(upstreams(tool)) == ["spoke-1", "spoke-2"], "NGINX knows two Spokes")
