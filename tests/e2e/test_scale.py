@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,13 +102,10 @@ def test_spokes_come_and_go_under_load_and_no_request_fails(
         assert served_by(tool, 2)
         so_far = min(len(writer.acknowledged) for writer in writers)
         eventually(lambda: goes_on(so_far + 10), "writes go on")
-        status = tool.json("lb", "status")
     assert [reader.failures for reader in readers] == [[], []]
     assert [refusal for writer in writers for refusal in writer.refused] == []
-    # Not even a try failed that NGINX made good elsewhere: no Spoke was stopped that it still used.
-    assert [each["failed"] for each in status["upstreams"]] == [0, 0]
-    log = tool.ok("logs", "nginx")
-    assert 'upstream_status="502' not in log
+    # Nobody was even sent to a Spoke that was stopped already, and then elsewhere.
+    assert re.findall(r'.*upstream_status="[^"]*502.*', tool.ok("logs", "nginx")) == []
     untouched = {name for name, pid in tool.pids().items() if name in before and pid == before[name]}
     assert {"nginx", "spoke-1", "postgres-primary", "postgres-replica", "redis-master", "minio"} <= untouched
     done = [json.loads(line) for line in tool.ok("events", "--json").splitlines()]
