@@ -110,11 +110,12 @@ def test_tries_that_failed_lately_are_counted_for_the_instance_that_failed() -> 
         failed_try("spoke-1, spoke-2", "502, 201", 10),
         failed_try("spoke-3, spoke-1, spoke-2", "504, 502, 200", 290),
         failed_try("spoke-2", "504", 20),
+        failed_try("spoke-3, spoke-2", "-, 200", 30),
         failed_try("spoke-2", "502", 301),
         "2026/11/28 12:00:00 [error] 7#7: *1 connect() failed",
         'yesterday [warn] instance "spoke-2" answered "502" at',
     ]
-    assert failed_lately(lines, NOW - timedelta(minutes=5)) == {"spoke-1": 2, "spoke-3": 1, "spoke-2": 1}
+    assert failed_lately(lines, NOW - timedelta(minutes=5)) == {"spoke-1": 2, "spoke-3": 2, "spoke-2": 1}
 
 
 def upstreams(inside: Loaded | None, **unready: str) -> list[Upstream]:
