@@ -51,6 +51,8 @@ COMMANDS: dict[str, Entry] = {
     "kill": Entry("services", SERVICES, "End services with SIGKILL; they stay down"),
     "pause": Entry("services", SERVICES, "Freeze services"),
     "unpause": Entry("services", SERVICES, "Let paused services go on"),
+    "scale": Entry("scale", SERVICES, "More Spokes, or fewer, without a failed request"),
+    "lb": Entry("lb", SERVICES, "The load balancer: status, test, reload"),
     "exec": Entry("services", SERVICES, "Run a command in a service"),
     "shell": Entry("shell", SERVICES, "psql, redis-cli or the bucket, in whichever node has the role now"),
     "postgres": Entry("postgres", SERVICES, "PostgreSQL's nodes: status, lag, slots, connections, reinit, adopt"),

@@ -10,10 +10,10 @@ from spokectl.drills.faults import Fault, Undo, undo_act
 from spokectl.drills.shell import in_node
 from spokectl.errors import Incomplete
 from spokectl.model import DOWN, RunState
+from spokectl.operations.balancer import reload
 from spokectl.operations.context import Context, exclusive
 from spokectl.operations.moves import settle_unfinished
 from spokectl.operations.readiness import wait_until_ready
-from spokectl.operations.rollout import reload
 from spokectl.result import unheard
 from spokectl.runtime.base import CutsNetwork, RemovesContainers, unsaid
 from spokectl.wait import Deadline, wait_until

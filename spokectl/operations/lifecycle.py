@@ -1,30 +1,28 @@
 """Bringing a stack up and taking it down."""
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 
-from spokectl.compose import raw_services, write_override
 from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.journal import Journal
 from spokectl.model import Stack
 from spokectl.operations import last_known, rollout
+from spokectl.operations.balancer import take_over_changes
 from spokectl.operations.context import Context, exclusive, open_context, open_stack, scaled, stack_file
 from spokectl.operations.endpoints import Endpoint, endpoints
 from spokectl.operations.health import ServiceStatus, judged, load_probes, probe
 from spokectl.operations.readiness import last_look, wait_until_ready
-from spokectl.operations.scale import Scaled, override_for, port_settings_for
+from spokectl.operations.scale import Scaled
+from spokectl.operations.scaling import keep, leaving, settle, undone_if_refused, without_ending
 from spokectl.operations.settings import require_shapes
 from spokectl.result import Report, Result
 from spokectl.runtime.base import BuildsImages, Notice, Runtime
 from spokectl.runtime.select import runtime_for, select_runtime, what_docker_lacks
-from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file, write_privately
-from spokectl.stackfile import load_stack
+from spokectl.settings import StackRecord, StackState, read_env_file, write_env_file
 from spokectl.wait import Deadline
 
 _BUILD_TIMEOUT_S = 3600.0
@@ -72,7 +70,7 @@ def up(request: UpRequest, report: Report) -> Result:
     deadline = Deadline(request.timeout_s)
     state = StackState(request.name)
     with exclusive(state, "up"), Journal(state.events_file).operation("up") as ending:
-        with _undone_if_refused(state):
+        with undone_if_refused(state):
             stack, runtime = _prepare(request, state, report)
             left_out = runtime.left_out()
             wanted = [name for name in stack.services if name not in left_out]
@@ -84,14 +82,18 @@ def up(request: UpRequest, report: Report) -> Result:
             _build(runtime, wanted, report, anew=request.build)
             changed = _one_by_one(runtime.changed(wanted, deadline), last_known.applied(state), stack, notices.append)
             unchanged = [name for name in wanted if name not in changed]
+            gone = leaving(last_known.applied(state), stack)
             last_known.keep(state, stack)
-            runtime.bring_up(unchanged, deadline, notices.append)
-        context = Context(stack, state, runtime)
+            context = Context(stack, state, without_ending(runtime, stack, state, gone))
+            context.runtime.bring_up(unchanged, deadline, notices.append)
         _end_broken_off_move(context, report)
         # What is not well yet may wait for a change, so all is waited for only after the changes.
         rollout.apply(context, changed, deadline, notices.append, report)
         wait_until_ready(context, wanted, deadline, report)
-        rollout.reload_changed(context, deadline)
+        take_over_changes(context, deadline)
+        if gone:
+            context = Context(stack, state, runtime)
+            runtime.bring_up([], deadline, notices.append)
         last_known.keep_applied(state, stack)
         statuses = last_look(context, wanted, deadline, report)
         unwell = [f"{each.service}: {each.reason or each.health}" for each in statuses if not each.ok]
@@ -191,7 +193,9 @@ def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Sta
         if record is not None and env != before:
             report("stack", "notice", "its ports move: every server that runs is restarted")
     if request.spokes is not None:
-        env |= _settle_spokes(request, state, file, env)
+        settled = settle(request.name, file, env, request.spokes, stack.port_settings)
+        keep(state, settled)
+        env |= settled.settings
     if env != before:
         write_env_file(state.env_file, env)
     if env != before or request.spokes is not None:
@@ -218,41 +222,6 @@ def _one_by_one(changed: list[str], before: Stack | None, after: Stack, notice: 
         notice(f"{reason}: {', '.join(changed)} are restarted at once, and requests may fail meanwhile")
         return []
     return [name for name in changed if probe(after.services[name]).ok]
-
-
-def _settle_spokes(request: UpRequest, state: StackState, file: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Keeps the number of Spokes as an override of the stack file; gives the port settings of the new ones."""
-    assert request.spokes is not None  # noqa: S101 - asked for by the only caller
-    raw = raw_services(file)
-    override = override_for(raw, request.spokes)
-    base = load_stack(request.name, [file], shell=os.environ, env_file=env)
-    values = {name: int(base.settings[name].value) for name in base.port_settings}
-    if override:
-        write_override(state.override_file, override)
-    else:
-        state.override_file.unlink(missing_ok=True)
-    settings: dict[str, str] = {}
-    for name in override:
-        if name not in base.services:
-            settings |= port_settings_for(raw, values, name)
-    return settings
-
-
-@contextmanager
-def _undone_if_refused(state: StackState) -> Iterator[None]:
-    """Puts settings, override and record back as they were when nothing was started after all."""
-    files = (state.env_file, state.override_file, state.record_file, state.last_known_file)
-    before = {path: path.read_text() if path.exists() else None for path in files}
-    try:
-        yield
-    except (Refused, UsageError):
-        for path, text in before.items():
-            now = path.read_text() if path.exists() else None
-            if text is None:
-                path.unlink(missing_ok=True)
-            elif now != text:
-                write_privately(path, text)
-        raise
 
 
 def _shifted_ports(ports: Mapping[str, int], offset: int) -> dict[str, str]:

@@ -7,11 +7,11 @@ Spokes do without their cache.
 """
 
 import re
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused
-from spokectl.model import TAKEN_OVER_BY_RELOAD, Kind, RunState, Service, Stack
+from spokectl.errors import Refused
+from spokectl.model import Kind, Service, Stack
 from spokectl.operations.context import Context
 from spokectl.operations.health import probe
 from spokectl.operations.readiness import wait_until_ready
@@ -25,8 +25,6 @@ _CREDENTIAL = re.compile(r"(PASSWORD|_KEY|_USER)\Z")
 _LEADERS = frozenset({"primary", "master"})
 # The guards' sessions, an operator's, this tool's, a migration's; PostgreSQL's own reserve of 3 and the guard's of 3.
 CONNECTIONS_BESIDE_SPOKES = 16
-_RELOAD = 'exec "${SPOKE_SERVICE_DIR:-/opt/spoke/services/load-balancer}/run" --reload'
-_SHORTEST_RELOAD_S = 5.0
 
 
 def change_order(changed: Iterable[Service], roles: Mapping[str, str], *, fewer_connections: bool) -> list[str]:
@@ -84,42 +82,37 @@ def _hand_over(context: Context, role: str, notice: Notice, report: Report) -> N
         notice(f"the {role} is restarted in its place: {reason}")
 
 
-def reload_changed(context: Context, deadline: Deadline) -> None:
-    """Has running servers take over those variables that need no restart. Failed (`reload_failed`) with what they say."""
-    inspections = context.runtime.inspect()
-    for kind in TAKEN_OVER_BY_RELOAD:
-        for service in context.stack.of_kind(kind):
-            if inspections[service.name].state is RunState.RUNNING:
-                reload(context, service.name, deadline)
+@dataclass(frozen=True)
+class Connections:
+    """How many the pools of all Spokes may open, how many are needed besides, and what PostgreSQL allows, where it says."""
+
+    wanted: int
+    beside: int
+    allowed: int | None
+
+    @property
+    def fit(self) -> bool:
+        return self.allowed is None or self.wanted + self.beside <= self.allowed
 
 
-def reload(context: Context, name: str, deadline: Deadline, before: str = "") -> None:
-    """Has one running server take over its variables; `before` is what its shell does first. Failed (`reload_failed`)."""
-    try:
-        invocation = context.runtime.invocation(name, ["sh", "-c", before + _RELOAD])
-        done = invocation.run(max(deadline.remaining_s, _SHORTEST_RELOAD_S))
-    except NotFound:
-        return  # it has just ended: its next start renders what the stack file says
-    except subprocess.TimeoutExpired:
-        actions = [command_line(context.stack.name, "up")]
-        raise OutcomeUnknown("timeout", f"{name} has not taken over its new settings in time", actions=actions) from None
-    if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())
-        again = command_line(context.stack.name, f"restart {name}")
-        raise Failed("reload_failed", f"{name} cannot take over its new settings: {said}", actions=[again])
+def connections(stack: Stack) -> Connections:
+    """As the stack describes it. Pure."""
+    allowed = [_number(service, "SPOKE_POSTGRES_MAX_CONNECTIONS") for service in stack.of_kind(Kind.POSTGRES)]
+    wanted = sum(_number(service, "SPOKE_POSTGRES_MAX_CONNS") or 0 for service in stack.of_kind(Kind.SPOKE))
+    limit = min((each for each in allowed if each is not None), default=None)
+    return Connections(wanted, CONNECTIONS_BESIDE_SPOKES, limit)
 
 
 def require_enough_connections(stack: Stack) -> None:
     """Refused (`too_many_connections`) when the Spokes may open more connections than PostgreSQL allows. Pure."""
-    allowed = [_number(service, "SPOKE_POSTGRES_MAX_CONNECTIONS") for service in stack.of_kind(Kind.POSTGRES)]
-    wanted = sum(_number(service, "SPOKE_POSTGRES_MAX_CONNS") or 0 for service in stack.of_kind(Kind.SPOKE))
-    limit = min((each for each in allowed if each is not None), default=None)
-    if limit is not None and wanted + CONNECTIONS_BESIDE_SPOKES > limit:
+    found = connections(stack)
+    wanted, limit = found.wanted, found.allowed
+    if not found.fit:
         needed = wanted + CONNECTIONS_BESIDE_SPOKES
         raise Refused(
             "too_many_connections",
-            f"the Spokes may open {wanted} connections and {CONNECTIONS_BESIDE_SPOKES} are needed beside them, "
-            f"but PostgreSQL allows {limit}",
+            f"the pools of the Spokes may open {wanted} connections and {CONNECTIONS_BESIDE_SPOKES} are needed beside them, "
+            f"but PostgreSQL allows {limit} (SPOKE_POSTGRES_MAX_CONNECTIONS)",
             actions=[
                 command_line(stack.name, f"config set SPOKE_POSTGRES_MAX_CONNECTIONS={needed}"),
                 "or lower SPOKE_POSTGRES_MAX_CONNS",

@@ -14,7 +14,7 @@ _PORT_VARIABLE = re.compile(r"\$\{(?P<stem>\w*?_)(?P<number>\d+)(?P<tail>_\w*POR
 
 @dataclass(frozen=True)
 class Scaled:
-    """A number of Spokes that `up --spokes` keeps, and the number that the stack file has."""
+    """A number of Spokes that `scale` and `up --spokes` keep, and the number that the stack file has."""
 
     spokes: int
     in_file: int
@@ -25,14 +25,19 @@ def spokes_of(services: Mapping[str, dict[str, Any]]) -> list[str]:
     return [name for name, raw in services.items() if _label(raw, "spokectl.kind") == "spoke"]
 
 
+def require_count(count: int) -> None:
+    """UsageError (`bad_count`) for a number of Spokes that no stack can have."""
+    if not 1 <= count <= MAX_SPOKES:
+        raise UsageError("bad_count", f"{count} Spokes: expected a number from 1 to {MAX_SPOKES}")
+
+
 def override_for(services: Mapping[str, dict[str, Any]], count: int) -> dict[str, Any]:
     """The services of an override file that makes `count` Spokes of the ones in the stack file; empty when nothing changes.
 
     More are made like the first one, with the next numbers and ports; fewer are taken from the end. The load balancer's
     `SPOKE_BACKENDS` follows. UsageError when `count` is out of bounds or the first Spoke's name has no number.
     """
-    if not 1 <= count <= MAX_SPOKES:
-        raise UsageError("bad_count", f"{count} Spokes: expected a number from 1 to {MAX_SPOKES}")
+    require_count(count)
     spokes = spokes_of(services)
     balancers = [name for name, raw in services.items() if _label(raw, "spokectl.kind") == "load-balancer"]
     if count == len(spokes):

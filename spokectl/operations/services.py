@@ -10,7 +10,8 @@ from pathlib import Path
 
 from spokectl.errors import NotFound, Refused
 from spokectl.journal import Underway
-from spokectl.model import DOWN, Inspection, RunState
+from spokectl.model import DOWN, TAKEN_OVER_BY_RELOAD, Inspection, RunState
+from spokectl.operations.balancer import take_over_changes
 from spokectl.operations.context import Context, exclusive, open_context, services_of
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.result import Report, Result
@@ -19,6 +20,7 @@ from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
 
 _ORDERLY = frozenset({"start", "stop", "restart"})
+_STARTING = frozenset({"start", "restart", "unpause"})
 _KILLED_BY = 128  # plus the signal's number
 _NOT_RUN = (126, 127)
 _PROGRAM_CHECK_TIMEOUT_S = 30.0
@@ -65,6 +67,9 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
                 _wait_for_states(context.runtime, step, chosen, deadline)
             else:
                 wait_until_ready(context, chosen, deadline, report)
+        if action in _STARTING and any(context.stack.services[each].kind in TAKEN_OVER_BY_RELOAD for each in chosen):
+            # A container starts with the variables that it was made with.
+            take_over_changes(context, deadline)
     states = context.runtime.inspect()
     return Result([{"service": each, "state": states[each].state, "detail": states[each].detail} for each in chosen])
 

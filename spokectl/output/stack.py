@@ -121,8 +121,8 @@ def scale_notes(stack: str, scaled: Scaled | None) -> list[str]:
     """That the number of Spokes is not the stack file's, and how to have that one again."""
     if scaled is None:
         return []
-    back = command_line(stack, f"up --spokes {scaled.in_file}")
-    return [f"Spokes: {scaled.spokes}, as `up --spokes` said; the stack file has {scaled.in_file}. Back to these: {back}"]
+    back = command_line(stack, f"scale {scaled.in_file}")
+    return [f"Spokes: {scaled.spokes}, as was asked for; the stack file has {scaled.in_file}. Back to these: {back}"]
 
 
 @contextmanager

@@ -5,8 +5,9 @@ import pytest
 
 from spokectl.errors import ExitCode, Failed, Refused
 from spokectl.model import Inspection, Kind, RunState, Stack
+from spokectl.operations.balancer import take_over_changes
 from spokectl.operations.context import Context
-from spokectl.operations.rollout import change_order, reload_changed, require_enough_connections, why_at_once
+from spokectl.operations.rollout import change_order, require_enough_connections, why_at_once
 from spokectl.settings import StackState
 from spokectl.stackfile import default_stack_file, load_stack
 from spokectl.wait import Deadline
@@ -69,7 +70,7 @@ def test_a_server_that_cannot_take_over_its_new_settings_is_named_with_its_own_w
     complains = ("sh", "-c", "echo 'nginx: [emerg] no host' >&2; echo '  in upstream' >&2; exit 1")
     context = Context(described, StackState("second", tmp_path), SeenRuntime([seen], programs={"nginx": complains}))
     with pytest.raises(Failed) as caught:
-        reload_changed(context, Deadline(60))
+        take_over_changes(context, Deadline(60))
     assert (caught.value.code, caught.value.exit_code) == ("reload_failed", ExitCode.FAILED)
     assert caught.value.message == "nginx cannot take over its new settings: nginx: [emerg] no host in upstream"
     assert caught.value.actions == ("spokectl restart nginx --stack second",)

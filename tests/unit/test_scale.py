@@ -38,7 +38,7 @@ def test_a_number_that_is_kept_is_told_with_the_way_back(tmp_path: Path) -> None
         assert found == Scaled(spokes=count, in_file=3)
         (note,) = scale_notes("second", found)
         assert note.startswith(f"Spokes: {count},")
-        assert note.endswith("spokectl up --spokes 3 --stack second")
+        assert note.endswith("spokectl scale 3 --stack second")
     # The user's file has caught up: its number holds again.
     override.write_text("services: {nginx: {environment: {A: b}}}\n")
     assert scaled(load_stack("second", [file, override], shell={}, env_file={})) is None
