@@ -19,6 +19,7 @@ from spokectl.operations.endpoints import Endpoint, endpoints
 from spokectl.operations.health import ServiceStatus, judged, load_probes, probe
 from spokectl.operations.readiness import last_look, wait_until_ready
 from spokectl.operations.scale import Scaled, override_for, port_settings_for
+from spokectl.operations.secret_settings import chosen, require_no_database, require_own_secrets
 from spokectl.operations.settings import require_shapes
 from spokectl.result import Report, Result
 from spokectl.runtime.base import BuildsImages, Notice, Runtime
@@ -39,6 +40,7 @@ class UpRequest:
     spokes: int | None = None
     timeout_s: float = 120.0
     build: bool = False
+    generate_secrets: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,8 @@ def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Sta
             report("stack", "notice", "its ports move: every server that runs is restarted")
     if request.spokes is not None:
         env |= _settle_spokes(request, state, file, env)
+    made = _generated(stack, runtime_for(runtime_name, stack, state)) if request.generate_secrets else {}
+    env |= made
     if env != before:
         write_env_file(state.env_file, env)
     if env != before or request.spokes is not None:
@@ -201,9 +205,20 @@ def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Sta
         state.write_record(StackRecord(runtime_name, str(file), created))
     if record is None:
         report("stack", "notice", f"the {runtime_name} runtime: {reason}")
+    runtime = runtime_for(runtime_name, stack, state)
     require_shapes(stack)
+    require_own_secrets(stack, stack.services, runtime.has_data)
     rollout.require_enough_connections(stack)
-    return stack, runtime_for(runtime_name, stack, state)
+    if made:
+        report("stack", "notice", f"{len(made)} secrets were made, and are kept in {state.env_file}")
+    return stack, runtime
+
+
+def _generated(stack: Stack, runtime: Runtime) -> dict[str, str]:
+    """Random secrets for what nobody has set; Refused (`secrets_in_use`) where a database has the old ones."""
+    made = chosen(stack)
+    require_no_database(stack, made, runtime.has_data)
+    return made
 
 
 def _one_by_one(changed: list[str], before: Stack | None, after: Stack, notice: Notice) -> list[str]:

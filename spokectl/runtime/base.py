@@ -102,6 +102,9 @@ class Runtime(Protocol):
     def without_effect(self) -> list[str]:
         """What the stack file says and this runtime does not heed, a sentence each."""
 
+    def has_data(self) -> bool:
+        """Whether there are volumes of the stack, whoever made them: what is in them holds from an earlier `up`."""
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         """Makes the named services run as the stack describes them: the missing are started, the healthy not touched.
 

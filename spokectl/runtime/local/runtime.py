@@ -78,6 +78,9 @@ class LocalRuntime:
             ),
         ]
 
+    def has_data(self) -> bool:
+        return self._state.volumes.is_dir() and any(self._state.volumes.iterdir())
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         self._state.ensure()
         left_out = self.left_out()
