@@ -218,6 +218,11 @@ def _remedy(error: OSError) -> str:
     return "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "mend the folder's rights"
 
 
+def privately(path: str, flags: int) -> int:
+    """For `open(…, opener=privately)`: a file that is made now is its owner's alone."""
+    return os.open(path, flags, 0o600)
+
+
 def write_privately(path: Path, text: str) -> None:
     """Replaces the file whole or not at all; only its owner may read it, whoever could before."""
     temporary = path.with_name(path.name + ".new")

@@ -127,7 +127,7 @@ def _ways_out(stack: Stack, names: list[str], *, has_data: bool) -> list[str]:
 
 def require_no_database(stack: Stack, names: Collection[str], has_data: Callable[[], bool]) -> None:
     """Refused (`secrets_in_use`) when new secrets would lock everybody out of a database that exists."""
-    fixed = [name for name in names if is_of_a_database(name)]
+    fixed = sorted(name for name in names if is_of_a_database(name))
     if not fixed or not has_data():
         return
     raise Refused(

@@ -12,7 +12,7 @@ from spokectl.errors import Failed
 from spokectl.model import Kind, Service
 from spokectl.runtime.local import processes, rpc
 from spokectl.runtime.local.places import Places
-from spokectl.settings import command_line
+from spokectl.settings import command_line, privately
 from spokectl.wait import Deadline, wait_until
 
 _DAEMON = Path(__file__).with_name("daemon.py")
@@ -98,8 +98,8 @@ def _program(service: Service) -> Mapping[str, object]:
         # Servers stop their own children in good order; a job's launcher cannot. The last resort reaches all of them.
         "stopasgroup": "true" if service.restart.startswith("on-failure") or service.kind is Kind.JOB else "false",
         "killasgroup": "true",
-        # As supervisord's own files, logs among them: nothing that a server writes is for others to read.
-        "umask": "077",
+        # supervisord's own files, logs among them, are private; what a server creates is its own affair.
+        "umask": "022",
         "redirect_stderr": "true",
         "stdout_logfile": f"logs/{service.name}.log",
         # What the launcher says before it writes there itself.
@@ -148,7 +148,7 @@ class Supervisor:
 
         output = places.supervisor_log.with_name("supervisord.out")
         command = [sys.executable, "-P", str(_DAEMON), "-n", "-c", str(places.configuration)]
-        with open(output, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
+        with open(output, "wb", opener=privately) as log:
             # Its parent is the shell, which ends at once: nobody has to wait for it, and no terminal ends it.
             started = subprocess.run(
                 ["/bin/sh", "-c", 'umask 077; "$@" >&2 & echo $!', "sh", *command],
