@@ -55,6 +55,9 @@ class SeenRuntime:
             raise NotFound("not_running", f"{service} does not run")
         return Invocation(self.programs[service], dict(os.environ))
 
+    def has_data(self) -> bool:
+        return False
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         raise AssertionError("a wait changes nothing")
 

@@ -159,19 +159,12 @@ def test_new_secrets_are_refused_where_a_database_has_the_old_ones() -> None:
     assert "down --volumes --stack second" in caught.value.actions[0]
 
 
-class Untouched(SeenRuntime):
-    """Fails when it is told to start or stop anything."""
-
-    def has_data(self) -> bool:
-        return False
-
-
 @pytest.mark.parametrize("action", ["start", "restart"])
 def test_a_single_service_is_not_started_for_others_with_a_well_known_password(
     action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A native process that is started anew listens where the settings say by then."""
-    context = Context(stack_of(SPOKE_BIND="0.0.0.0"), StackState("second", tmp_path), Untouched([{}]))
+    context = Context(stack_of(SPOKE_BIND="0.0.0.0"), StackState("second", tmp_path), SeenRuntime([{}]))
     monkeypatch.setattr(services, "_running", lambda name, file: context)
     with pytest.raises(Refused) as caught:
         services.act("second", None, action, ["redis-master"], 1.0, unheard)
