@@ -116,7 +116,7 @@ class Settings:
             shutdown_timeout_s=read.duration_s("SPOKE_SHUTDOWN_TIMEOUT", "30s"),
             drain_delay_s=read.duration_s("SPOKE_DRAIN_DELAY", "1s"),
             postgres_url=read.text("SPOKE_POSTGRES_URL", ""),
-            postgres_password=read.text("SPOKE_POSTGRES_PASSWORD", ""),
+            postgres_password=read.secret("SPOKE_POSTGRES_PASSWORD"),
             postgres_min_connections=read.integer("SPOKE_POSTGRES_MIN_CONNS", 2, 0, 1000),
             postgres_max_connections=read.integer("SPOKE_POSTGRES_MAX_CONNS", 20, 1, 1000),
             postgres_timeout_s=read.duration_s("SPOKE_POSTGRES_TIMEOUT", "4s"),
@@ -147,7 +147,7 @@ def _redis(read: _Reader) -> RedisSettings:
         sentinels=read.addresses("SPOKE_REDIS_SENTINELS"),
         master_name=read.text("SPOKE_REDIS_MASTER_NAME", "spoke-redis"),
         url=read.text("SPOKE_REDIS_URL", ""),
-        password=read.text("SPOKE_REDIS_PASSWORD", ""),
+        password=read.secret("SPOKE_REDIS_PASSWORD"),
         database=read.integer("SPOKE_REDIS_DB", 0, 0, 1 << 16),
         pool_size=read.integer("SPOKE_REDIS_POOL_SIZE", 10, 1, 1000),
     )
@@ -162,7 +162,7 @@ def _s3(read: _Reader) -> S3Settings:
         region=read.text("SPOKE_S3_REGION", "us-east-1"),
         bucket=read.text("SPOKE_S3_BUCKET", "spoke-storage"),
         access_key=read.text("SPOKE_S3_ACCESS_KEY", ""),
-        secret_key=read.text("SPOKE_S3_SECRET_KEY", ""),
+        secret_key=read.secret("SPOKE_S3_SECRET_KEY"),
         path_style=read.boolean("SPOKE_S3_USE_PATH_STYLE", False) or read.boolean("SPOKE_S3_FORCE_PATH_STYLE", False),
     )
 
@@ -190,6 +190,10 @@ class _Reader:
 
     def text(self, name: str, default: str) -> str:
         return self._environment.get(name, "").strip() or default
+
+    def secret(self, name: str) -> str:
+        """The value as it stands: blanks around a password are part of it."""
+        return self._environment.get(name, "")
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         def convert(text: str) -> int:

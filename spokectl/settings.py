@@ -167,7 +167,7 @@ class StackState:
         return self.folder / "logs"
 
     def ensure(self) -> None:
-        """Creates the folder (0700). Refused (`state_dir`) when that cannot be."""
+        """Creates the folder (0700), and closes the settings in it to others (0600). Refused (`state_dir`) if it cannot."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # PostgreSQL and NGINX's workers may run as another user: they must pass through, but not list.
@@ -176,6 +176,9 @@ class StackState:
             probe = self.folder / f".writable-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
+            # Written by an editor, or put back from a backup: as root others could get at it.
+            if self.env_file.exists() and self.env_file.stat().st_mode & 0o077:
+                self.env_file.chmod(0o600)
         except OSError as error:
             raise Refused(
                 "state_dir",
@@ -215,11 +218,18 @@ def _remedy(error: OSError) -> str:
     return "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "mend the folder's rights"
 
 
+def privately(path: str, flags: int) -> int:
+    """For `open(…, opener=privately)`: a file that is made now is its owner's alone."""
+    return os.open(path, flags, 0o600)
+
+
 def write_privately(path: Path, text: str) -> None:
-    """Replaces the file whole or not at all; only its owner may read it."""
+    """Replaces the file whole or not at all; only its owner may read it, whoever could before."""
     temporary = path.with_name(path.name + ".new")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # What a killed process left there may be a link, or a file that somebody else has open.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -233,7 +243,8 @@ def write_privately(path: Path, text: str) -> None:
 def read_env_file(path: Path) -> dict[str, str]:
     """The settings kept for the stack; empty when there are none. UsageError (`bad_env_file`) names file and line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # A line ends where it does for Compose: `splitlines` would also end one at characters that a value may hold.
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -252,7 +263,8 @@ def read_env_file(path: Path) -> dict[str, str]:
         if not equals or not _VARIABLE.match(name.strip()):
             raise UsageError(
                 "bad_env_file",
-                f"{path}, line {number}: expected NAME=VALUE, found {stripped[:60]!r}",
+                # What stands there is not repeated: it may be a password, with a slip of the pen before it.
+                f"{path}, line {number}: expected NAME=VALUE",
                 actions=[f"mend or delete line {number} of {path}"],
             )
         values[name.strip()] = _unquote(value.strip())
@@ -272,7 +284,8 @@ def _quote(value: str) -> str:
         return value
     if "\n" in value or "\r" in value or "\0" in value:
         raise UsageError("bad_setting", "a setting cannot hold a line break or a NUL byte")
-    if "'" not in value:
+    # Compose takes a backslash before the closing quote for an escape.
+    if "'" not in value and not value.endswith("\\"):
         return f"'{value}'"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'

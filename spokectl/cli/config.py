@@ -12,6 +12,7 @@ from spokectl.cli.confirmation import may_ask
 from spokectl.cli.stdin import text_argument
 from spokectl.errors import UsageError
 from spokectl.operations import settings
+from spokectl.operations.secret_settings import is_secret
 from spokectl.printable import printable
 from spokectl.settings import command_line
 
@@ -67,7 +68,7 @@ def _next(stack: str) -> str:
 def _read_value(name: str) -> str:
     """The value for `NAME=-`."""
     if may_ask():
-        return str(click.prompt(name, hide_input=settings.is_secret(name), err=True))
+        return str(click.prompt(name, hide_input=is_secret(name), err=True))
     value = text_argument("-").removesuffix("\r")
     if not value:
         raise UsageError("no_input", f"there is no value for {name} on standard input")

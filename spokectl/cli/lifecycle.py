@@ -21,6 +21,9 @@ def up(
         int | None, typer.Option(metavar="N", help="Move every port by N, once; it is kept for this stack.")
     ] = None,
     spokes: Annotated[int | None, typer.Option(metavar="N", help="How many Spokes to run; kept for this stack.")] = None,
+    generate_secrets: Annotated[
+        bool, typer.Option("--generate-secrets", help="Make random passwords where none is set; kept for this stack.")
+    ] = False,
     timeout: Annotated[
         float, typer.Option(click_type=Duration(), help="How long to wait until everything answers.")
     ] = DEFAULT_TIMEOUT_S,
@@ -34,6 +37,7 @@ def up(
       spokectl up
       spokectl up --stack second --port-offset 1000     a second stack beside the first
       spokectl up --spokes 5
+      spokectl up --generate-secrets                    passwords of its own, from the first up
       spokectl up --json --timeout 5m
       spokectl up -q && spokectl endpoints              -q: no addresses, nothing but errors
     """
@@ -42,7 +46,7 @@ def up(
     from spokectl.output.stack import access_notes, print_endpoints, progress, scale_notes
 
     call = current_call()
-    request = UpRequest(call.stack, call.file, runtime, port_offset, spokes, timeout, build)
+    request = UpRequest(call.stack, call.file, runtime, port_offset, spokes, timeout, build, generate_secrets)
     with progress([], silent=call.json or call.quiet) as report:
         result = bring_up(request, report)
     data = result.data

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from spokectl.errors import Failed
+from spokectl.settings import privately
 
 
 class Outcome(StrEnum):
@@ -82,7 +83,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._file = open(path, "a", encoding="utf-8", buffering=1, opener=privately)  # noqa: SIM115 - closed by `close`
         self._lock = threading.Lock()
 
     def add(self, request: Request) -> None:

@@ -39,12 +39,13 @@ class Store:
     def begin(self) -> Begun:
         """A folder of its own for a run that begins now: its name sorts by time."""
         now_s = time.time()
+        self._folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         stem = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_s))
         for number in range(1, 1000):
             run_id = stem if number == 1 else f"{stem}-{number}"
             folder = self.folder_of(run_id)
             try:
-                folder.mkdir(parents=True, mode=0o700)
+                folder.mkdir(mode=0o700)
             except FileExistsError:
                 continue
             return Begun(run_id, folder, now_s)

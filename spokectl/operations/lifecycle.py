@@ -18,6 +18,7 @@ from spokectl.operations.health import ServiceStatus, judged, load_probes, probe
 from spokectl.operations.readiness import last_look, wait_until_ready
 from spokectl.operations.scale import Scaled
 from spokectl.operations.scaling import keep, leaving, settle, undone_if_refused, without_ending
+from spokectl.operations.secret_settings import chosen, require_no_database, require_own_secrets
 from spokectl.operations.settings import require_shapes
 from spokectl.result import Report, Result
 from spokectl.runtime.base import BuildsImages, Notice, Runtime
@@ -37,6 +38,7 @@ class UpRequest:
     spokes: int | None = None
     timeout_s: float = 120.0
     build: bool = False
+    generate_secrets: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,8 @@ def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Sta
         settled = settle(request.name, file, env, request.spokes, stack.port_settings)
         keep(state, settled)
         env |= settled.settings
+    made = _generated(stack, runtime_for(runtime_name, stack, state)) if request.generate_secrets else {}
+    env |= made
     if env != before:
         write_env_file(state.env_file, env)
     if env != before or request.spokes is not None:
@@ -205,9 +209,20 @@ def _prepare(request: UpRequest, state: StackState, report: Report) -> tuple[Sta
         state.write_record(StackRecord(runtime_name, str(file), created))
     if record is None:
         report("stack", "notice", f"the {runtime_name} runtime: {reason}")
+    runtime = runtime_for(runtime_name, stack, state)
     require_shapes(stack)
+    require_own_secrets(stack, stack.services, runtime.has_data)
     rollout.require_enough_connections(stack)
-    return stack, runtime_for(runtime_name, stack, state)
+    if made:
+        report("stack", "notice", f"{len(made)} secrets were made, and are kept in {state.env_file}")
+    return stack, runtime
+
+
+def _generated(stack: Stack, runtime: Runtime) -> dict[str, str]:
+    """Random secrets for what nobody has set; Refused (`secrets_in_use`) where a database has the old ones."""
+    made = chosen(stack)
+    require_no_database(stack, made, runtime.has_data)
+    return made
 
 
 def _one_by_one(changed: list[str], before: Stack | None, after: Stack, notice: Notice) -> list[str]:

@@ -14,11 +14,14 @@ from spokectl.model import DOWN, TAKEN_OVER_BY_RELOAD, Inspection, RunState
 from spokectl.operations.balancer import take_over_changes
 from spokectl.operations.context import Context, exclusive, open_context, services_of
 from spokectl.operations.readiness import wait_until_ready
+from spokectl.operations.secret_settings import require_own_secrets
 from spokectl.result import Report, Result
 from spokectl.runtime.base import NO_PROGRAM, Invocation, Runtime
 from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
 
+# A process that is started anew listens where the settings say now.
+_APPLY_SETTINGS = frozenset({"start", "restart"})
 _ORDERLY = frozenset({"start", "stop", "restart"})
 _STARTING = frozenset({"start", "restart", "unpause"})
 _KILLED_BY = 128  # plus the signal's number
@@ -58,6 +61,8 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
     deadline = Deadline(timeout_s)
     with exclusive(context.state, action), context.journal.operation(action, services=chosen):
         _require_no_move_between(context, action, chosen)
+        if action in _APPLY_SETTINGS:
+            require_own_secrets(context.stack, chosen, context.runtime.has_data)
         if action == "restart":
             # Refused before anything has stopped, where nothing could be started afterwards.
             context.runtime.start([], deadline)

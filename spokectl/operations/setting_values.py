@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from spokectl.model import Kind, Setting, Stack
+from spokectl.operations.secret_settings import expected_of_secret, is_secret
 from spokectl.units import bytes_of, seconds_of
 
 # The default says of which kind a setting is.
@@ -47,6 +48,8 @@ _MEMORY, _MIN_MEMORY_BYTES = re.compile(r"\d{1,9}(\.\d{1,6})?[kmgt](i?b)?\Z", re
 def expected(stack: Stack, setting: Setting, value: str) -> str | None:
     """What was expected in place of the value; None when it is one that the setting can take."""
     name = setting.name
+    if is_secret(name):
+        return expected_of_secret(name, value)
     if name in _CHOICES:
         return None if value in _CHOICES[name] else " or ".join(_CHOICES[name])
     if name.endswith("_CPUS"):

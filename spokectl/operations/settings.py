@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from spokectl.errors import NotFound, Refused, UsageError
 from spokectl.model import Setting, Stack
 from spokectl.operations.context import exclusive, open_stack, stack_file, stack_files
+from spokectl.operations.secret_settings import exposed, is_of_a_database, is_secret
 from spokectl.operations.setting_values import expected
 from spokectl.printable import quoted
 from spokectl.result import Result
@@ -17,7 +17,6 @@ from spokectl.settings import StackState, command_line, read_env_file, write_env
 from spokectl.stackfile import load_stack
 
 _PREFIX = "SPOKE_"
-_SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
 MASK = "********"
 # Where a value was chosen, and how it is taken back there.
 _CHOSEN = {
@@ -25,10 +24,6 @@ _CHOSEN = {
     "file": ("the stack's settings", "config unset {}"),
     "dotenv": ("the .env beside the stack file", "correct {} there"),
 }
-
-
-def is_secret(name: str) -> bool:
-    return any(word in name for word in _SECRET_WORDS)
 
 
 def listed(name: str, file: Path | None, *, show_secrets: bool) -> Result:
@@ -58,8 +53,8 @@ def keep(name: str, file: Path | None, pairs: list[str], read_value: Callable[[s
         raise UsageError("bad_setting", f"only one value can come from standard input, not {' and '.join(asked)}")
     values = {setting: read_value(setting) if value == "-" else value for setting, _, value in split}
     kept = _change(name, file, set_values=values, unset=[])
-    exposed = [setting for setting in values if is_secret(setting) and setting not in asked]
-    return replace(kept, warnings=(*kept.warnings, *(_exposure(name, setting) for setting in exposed)))
+    seen = [setting for setting in values if is_secret(setting) and setting not in asked]
+    return replace(kept, warnings=(*kept.warnings, *(_exposure(name, setting) for setting in seen)))
 
 
 def _exposure(stack: str, setting: str) -> str:
@@ -80,7 +75,7 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
         _known(settings, setting, name)
     for setting, value in set_values.items():
         if wanted := expected(stack, settings[setting], value):
-            raise UsageError("bad_setting", f"{setting}={quoted(value)}: expected {wanted}")
+            raise UsageError("bad_setting", f"{setting}={_quoted(setting, value)}: expected {wanted}")
     moved = [name for name, value in set_values.items() if value != settings[name].value]
     moved += [name for name in unset if settings[name].value != settings[name].default]
     _require_no_new_password(state, moved)
@@ -88,11 +83,12 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
         before = read_env_file(state.env_file)
         env = {key: value for key, value in (before | set_values).items() if key not in unset}
         # The whole file is read with the new values before they are kept: a broken one is refused, not discovered later.
-        load_stack(name, stack_files(state, stack_file(file, state.read_record())), shell=os.environ, env_file=env)
+        after = load_stack(name, stack_files(state, stack_file(file, state.read_record())), shell=os.environ, env_file=env)
         write_env_file(state.env_file, env)
     overruled = [setting for setting in set_values if setting in os.environ]
     warnings = [f"{each} is also set in the shell, which comes first" for each in overruled]
     warnings += _ports_left_alone(stack, before, env)
+    warnings += _open_to_all(after)
     return Result({"set": sorted(set_values), "unset": sorted(unset), "file": str(state.env_file)}, tuple(warnings))
 
 
@@ -113,6 +109,17 @@ def _ports_left_alone(stack: Stack, before: Mapping[str, str], after: Mapping[st
     ]
 
 
+def _open_to_all(stack: Stack) -> list[str]:
+    """A warning where the next `up` will be refused for its passwords; both may still be on their way."""
+    names = sorted({name for each in exposed(stack, stack.services) for name in each.variables})
+    if not names:
+        return []
+    up = command_line(stack.name, "up --generate-secrets")
+    return [
+        f"others could log in, and everybody knows the value of {', '.join(names)}: the next `up` is refused without {up}"
+    ]
+
+
 def require_shapes(stack: Stack) -> None:
     """UsageError (`bad_setting`) for the first value that `config set` would not take, wherever it comes from.
 
@@ -125,14 +132,14 @@ def require_shapes(stack: Stack) -> None:
             where, undo = (words.format(setting.name) for words in _CHOSEN[setting.source])
             raise UsageError(
                 "bad_setting",
-                f"{setting.name}={quoted(setting.value)} in {where}: expected {wanted}",
+                f"{setting.name}={_quoted(setting.name, setting.value)} in {where}: expected {wanted}",
                 actions=[command_line(stack.name, undo) if setting.source == "file" else undo],
             )
 
 
 def _require_no_new_password(state: StackState, names: list[str]) -> None:
     """Refused (`password_in_use`): the database keeps the passwords that it was made with, and nobody could log in."""
-    fixed = [name for name in names if re.match(r"SPOKE_POSTGRES_(\w+_)?(USER|PASSWORD|DATABASE)\Z", name)]
+    fixed = [name for name in names if is_of_a_database(name)]
     if fixed and state.read_record() is not None:
         raise Refused(
             "password_in_use",
@@ -156,6 +163,11 @@ def _known(settings: dict[str, Setting], name: str, stack: str) -> str:
         f"the stack file has no setting {name!r}{hint}",
         actions=[command_line(stack, "config list")],
     )
+
+
+def _quoted(name: str, value: str) -> str:
+    """The value as it may stand in an error."""
+    return MASK if is_secret(name) else quoted(value)
 
 
 def _shown(setting: Setting, *, show_secrets: bool) -> Setting:

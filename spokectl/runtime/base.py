@@ -105,6 +105,9 @@ class Runtime(Protocol):
     def require_free_ports(self, services: Sequence[str]) -> None:
         """Refused (`port_taken`, `port_forbidden`, `bad_bind_address`) as by `bring_up`; the stack's own ports are free."""
 
+    def has_data(self) -> bool:
+        """Whether there are volumes of the stack, whoever made them: what is in them holds from an earlier `up`."""
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         """Makes the named services run as the stack describes them: the missing are started, the healthy not touched.
 

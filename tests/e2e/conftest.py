@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,18 @@ class Tool:
         )
 
     def run(
-        self, *words: str, cwd: Path | None = None, stdin: bytes | None = None, timeout_s: float = COMMAND_TIMEOUT_S
+        self,
+        *words: str,
+        cwd: Path | None = None,
+        stdin: bytes | None = None,
+        timeout_s: float = COMMAND_TIMEOUT_S,
+        extra: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [*self.getting_there, sys.executable, "-m", "spokectl", *words],
             capture_output=True,
             input=stdin if stdin is not None else b"",
-            env=self.environment,
+            env={**self.environment, **(extra or {})},
             cwd=cwd or ROOT,
             timeout=timeout_s,
         )

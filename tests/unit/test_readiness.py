@@ -58,6 +58,9 @@ class SeenRuntime:
     def require_free_ports(self, services: Sequence[str]) -> None:
         raise AssertionError("a wait changes nothing")
 
+    def has_data(self) -> bool:
+        return False
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         raise AssertionError("a wait changes nothing")
 

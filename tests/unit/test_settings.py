@@ -86,7 +86,7 @@ def test_a_name_that_could_leave_its_folder_is_refused(name: str) -> None:
 @given(
     st.dictionaries(
         st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True),
-        st.text(st.characters(min_codepoint=32, codec="utf-8", exclude_characters="\x7f\x85\u2028\u2029")),
+        st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0")),
     )
 )
 def test_settings_come_back_as_they_were_kept(values: dict[str, str]) -> None:
@@ -105,7 +105,7 @@ def test_a_broken_env_file_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_env_file(path)
     assert (caught.value.code, caught.value.exit_code) == ("bad_env_file", ExitCode.USAGE)
-    assert caught.value.message == f"{path}, line 3: expected NAME=VALUE, found 'not a setting'"
+    assert caught.value.message == f"{path}, line 3: expected NAME=VALUE"
     assert caught.value.actions == (f"mend or delete line 3 of {path}",)
 
 

@@ -21,7 +21,8 @@ from spokectl.operations.doctor.stack import (
     StaleFacts,
 )
 from spokectl.operations.rollout import CONNECTIONS_BESIDE_SPOKES, require_enough_connections
-from spokectl.operations.settings import is_secret, require_shapes
+from spokectl.operations.secret_settings import is_secret
+from spokectl.operations.settings import require_shapes
 from spokectl.runtime.local.leftovers import Stale, stale_files
 from spokectl.runtime.select import DOCKER
 from spokectl.settings import StackState, read_env_file

@@ -20,7 +20,8 @@ from spokectl.operations.context import stack_file, stack_files
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.report.redaction import named_secrets, secrets_in, secrets_in_document
-from spokectl.operations.settings import MASK, is_secret
+from spokectl.operations.secret_settings import is_secret
+from spokectl.operations.settings import MASK
 from spokectl.result import envelope, plain
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.select import DOCKER

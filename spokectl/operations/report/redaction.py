@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from spokectl.operations.settings import MASK, is_secret
+from spokectl.operations.secret_settings import is_secret
+from spokectl.operations.settings import MASK
 
 # A shorter one is replaced where it stands alone only: in every word there are its letters.
 _SHORT = 4

@@ -59,6 +59,9 @@ class DockerRuntime:
     def without_effect(self) -> list[str]:
         return []  # Compose reads the same file, and refuses what it does not know
 
+    def has_data(self) -> bool:
+        return bool(self._volumes())
+
     def build(self, services: Sequence[str], deadline: Deadline, progress: Notice) -> None:
         self._compose.require()
         images = {self._stack.services[name].image for name in services}

@@ -82,6 +82,9 @@ class LocalRuntime:
     def require_free_ports(self, services: Sequence[str]) -> None:
         self._require_free_ports([self._stack.services[name] for name in services], self._supervisor.programs())
 
+    def has_data(self) -> bool:
+        return self._state.volumes.is_dir() and any(self._state.volumes.iterdir())
+
     def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
         self._state.ensure()
         left_out = self.left_out()

@@ -12,7 +12,7 @@ from spokectl.errors import Failed
 from spokectl.model import Kind, Service
 from spokectl.runtime.local import processes, rpc
 from spokectl.runtime.local.places import Places
-from spokectl.settings import command_line
+from spokectl.settings import command_line, privately
 from spokectl.wait import Deadline, wait_until
 
 _DAEMON = Path(__file__).with_name("daemon.py")
@@ -148,7 +148,7 @@ class Supervisor:
 
         output = places.supervisor_log.with_name("supervisord.out")
         command = [sys.executable, "-P", str(_DAEMON), "-n", "-c", str(places.configuration)]
-        with output.open("wb") as log:
+        with open(output, "wb", opener=privately) as log:
             # Its parent is the shell, which ends at once: nobody has to wait for it, and no terminal ends it.
             started = subprocess.run(
                 ["/bin/sh", "-c", 'umask 077; "$@" >&2 & echo $!', "sh", *command],

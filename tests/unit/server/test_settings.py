@@ -24,6 +24,14 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration_s(text)
 
 
+def test_blanks_around_a_password_are_part_of_it() -> None:
+    """Those of any other value are not: it was the Spokes alone that could not log in."""
+    names = ("SPOKE_POSTGRES_PASSWORD", "SPOKE_REDIS_PASSWORD", "SPOKE_S3_SECRET_KEY", "SPOKE_S3_BUCKET")
+    settings = Settings.from_environment(LEAST | dict.fromkeys(names, " it "))
+    assert (settings.postgres_password, settings.redis.password, settings.s3.secret_key) == (" it ", " it ", " it ")
+    assert settings.s3.bucket == "it"
+
+
 def test_defaults_are_upstreams() -> None:
     settings = Settings.from_environment(LEAST)
     assert (settings.host, settings.port, settings.health_port) == ("0.0.0.0", 8080, 9090)
