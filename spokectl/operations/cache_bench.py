@@ -214,12 +214,11 @@ def _own_versions(
         yield module, versions
     except (SpokectlError, KeyboardInterrupt) as error:
         left = _removed(context, target, module, versions)
-        if left is None:
-            raise
         if isinstance(error, SpokectlError):
-            error.actions = (*left.actions, *error.actions)
+            error.actions = (*(left.actions if left else ()), *error.actions)
             raise
-        raise Interrupted(f"interrupted; {left.message}", left.actions) from None
+        state = left.message if left else "what was made for it is removed"
+        raise Interrupted(f"interrupted; {state}", left.actions if left else ()) from None
     if left := _removed(context, target, module, versions):
         raise left
 

@@ -24,7 +24,6 @@ from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.scale import Scaled, override_for, port_settings_for, require_count, spokes_of
 from spokectl.operations.settings import require_shapes
 from spokectl.result import Report, Result
-from spokectl.runtime import ports
 from spokectl.runtime.base import Notice, Runtime, unsaid
 from spokectl.runtime.select import runtime_for
 from spokectl.settings import StackState, command_line, read_env_file, write_env_file, write_privately
@@ -155,8 +154,7 @@ def scale(request: ScaleRequest, report: Report) -> Result:
     context = running_context(request.name, request.file)
     if request.dry_run:
         plan = _planned(context, request.spokes, deadline)
-        wanted = [ports.Wanted(name, port) for name in plan.new for port in plan.stack.services[name].ports]
-        ports.require_free(wanted, tuple, stack=plan.stack)
+        _require_free_ports(plan)
         return Result(_data(context, plan, "planned", started), tuple(plan.warnings))
     with exclusive(context.state, "scale"), context.journal.operation("scale", spokes=request.spokes) as ending:
         context = running_context(request.name, request.file)
@@ -166,6 +164,14 @@ def scale(request: ScaleRequest, report: Report) -> Result:
         data = _data(context, plan, "done" if changes else "unchanged", started)
         ending["message"] = f"{len(data.before)} -> {len(data.after)}"
     return Result(data, tuple(notices))
+
+
+def _require_free_ports(plan: _Plan) -> None:
+    """As the runtime asks when it is to start them."""
+    from spokectl.runtime import ports
+
+    wanted = [ports.Wanted(name, port) for name in plan.new for port in plan.stack.services[name].ports]
+    ports.require_free(wanted, tuple, stack=plan.stack)
 
 
 def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, report: Report) -> bool:
