@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help up down test check fmt unit contract integration e2e bench drills engine browser images lock clean
+.PHONY: help up down test check fmt unit contract integration e2e bench drills engine browser images docs lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 ]*:.*## / {printf "make %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ browser: ## on Debian, as root: install Chromium, in which the page of a drill i
 images: ## build the images without an image registry: bases from Debian's archive, Go programs from their modules
 	stack/images/local-bases.sh
 	docker compose -f stack/ha-stack.yml build --quiet
+
+docs: .venv/.installed-dev ## write docs/commands.md and docs/json-schema.json anew, from the commands themselves
+	$(BIN)/python -m spokectl.cli.reference
 
 lock: .venv/.installed-dev ## resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --group pyproject.toml:build \
