@@ -47,7 +47,7 @@ images: ## build the images without an image registry: bases from Debian's archi
 	stack/images/local-bases.sh
 	docker compose -f stack/ha-stack.yml build --quiet
 
-docs: .venv/.installed-dev ## write docs/commands.md and docs/json-schema.json anew, from the commands themselves
+docs: .venv/.installed-dev ## write the pages of docs/ anew that are made from commands, drills and types
 	$(BIN)/python -m spokectl.cli.reference
 
 lock: .venv/.installed-dev ## resolve the lock files anew

@@ -3,7 +3,7 @@
 They are of a fixed width and need no terminal; a test fails while they are out of date.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -12,8 +12,6 @@ from spokectl.cli.app import COMMANDS, root
 from spokectl.cli.topics import TOPICS
 
 _DOCS = Path(__file__).parents[2] / "docs"
-COMMANDS_FILE = _DOCS / "commands.md"
-SCHEMA_FILE = _DOCS / "json-schema.json"
 _WIDTH = 110
 
 
@@ -60,6 +58,26 @@ def _help(words: str, command: click.Command) -> str:
     return command.get_help(click.Context(command, info_name=words.rpartition(" ")[2], parent=context, **settings)).rstrip()
 
 
+def drills_text() -> str:
+    """Every drill: what it breaks, what has to hold, its bounds, and what it needs."""
+    from spokectl.drills.catalog import all_drills
+
+    parts = [
+        "# The drills",
+        "Made from the catalog by `make docs`. How they are run, and what the figures mean: `drills.md`.",
+    ]
+    group = ""
+    for each in all_drills().values():
+        if each.group != group:
+            group = each.group
+            parts.append(f"## {group}")
+        lines = [f"Breaks: {each.breaks}.", f"Holds: {each.holds}.", f"Objective: `{each.objective.text}`."]
+        lines += ["One of the six of the stack's README."] * (each.seed_test is not None) + ["In `--ci`."] * each.in_ci
+        lines += ["Only with `--allow-data-loss`."] * each.gives_up_writes
+        parts += [f"### {each.name}", "\n".join(f"- {line}" for line in lines)]
+    return "\n\n".join(parts) + "\n"
+
+
 def schema_text() -> str:
     import json
 
@@ -68,9 +86,16 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=1) + "\n"
 
 
+PAGES: dict[Path, Callable[[], str]] = {
+    _DOCS / "commands.md": commands_text,
+    _DOCS / "drill-list.md": drills_text,
+    _DOCS / "json-schema.json": schema_text,
+}
+
+
 def main() -> None:
-    for file, text in ((COMMANDS_FILE, commands_text()), (SCHEMA_FILE, schema_text())):
-        file.write_text(text, encoding="utf-8")
+    for file, text in PAGES.items():
+        file.write_text(text(), encoding="utf-8")
         click.echo(f"written: {file.relative_to(_DOCS.parent)}")
 
 
