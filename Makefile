@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install
 
-.PHONY: help up down test check fmt unit contract integration e2e bench drills engine browser jq images lock clean
+.PHONY: help up down test check fmt unit contract integration e2e bench drills engine browser jq images docs lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 ]*:.*## / {printf "make %-32s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ jq: ## on Debian, as root: install jq, which the end-to-end scripts use
 images: ## build the images without an image registry: bases from Debian's archive, Go programs from their modules
 	stack/images/local-bases.sh
 	docker compose -f stack/ha-stack.yml build --quiet
+
+docs: .venv/.installed-dev ## write the pages of docs/ anew that are made from commands, drills and types
+	$(BIN)/python -m spokectl.cli.reference
 
 lock: .venv/.installed-dev ## resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --group pyproject.toml:build \

@@ -24,7 +24,7 @@ _WITHIN_S = 0.8
 
 @app.command("completion", cls=Command)
 def completion(
-    shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", show_default=False, shell_complete=lambda *_: [*SHELLS])],
+    shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", show_default=False, autocompletion=lambda: [*SHELLS])],
 ) -> Answer:
     """Print the script that teaches a shell to complete commands, options and the names that there are now.
 

@@ -31,14 +31,14 @@ def listed(
 
 
 @app.command("get", cls=Command)
-def get(name: Annotated[str, typer.Argument(shell_complete=names.settings)]) -> Answer:
+def get(name: Annotated[str, typer.Argument(autocompletion=names.settings)]) -> Answer:
     """Print one setting's value."""
     call = current_call()
     return Answer(settings.value_of(call.stack, call.file, name), text=_print_value)
 
 
 @app.command("set", cls=Command)
-def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", shell_complete=names.assignments)]) -> Answer:
+def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", autocompletion=names.assignments)]) -> Answer:
     """Keep values for this stack.
 
     \b
@@ -55,7 +55,7 @@ def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", she
 
 
 @app.command("unset", cls=Command)
-def forget(given: Annotated[list[str], typer.Argument(metavar="NAME...", shell_complete=names.settings)]) -> Answer:
+def forget(given: Annotated[list[str], typer.Argument(metavar="NAME...", autocompletion=names.settings)]) -> Answer:
     """Go back to the stack file's defaults."""
     call = current_call()
     return Answer(settings.forget(call.stack, call.file, given), notes=[_next(call.stack)])

@@ -25,7 +25,7 @@ Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the run t
 def run(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", shell_complete=live.drills, help="Which drills: see `drill list`."),
+        typer.Argument(metavar="[NAME]...", autocompletion=live.drills, help="Which drills: see `drill list`."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every drill that this runtime can do.")] = False,
     seed_tests: Annotated[bool, typer.Option("--seed-tests", help="The six tests of the stack's README.")] = False,
@@ -130,7 +130,7 @@ def list_all() -> Answer:
 @app.command("show", cls=Command)
 def show(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", shell_complete=live.runs, help="The last one when none is named.")
+        str | None, typer.Argument(metavar="[RUN]", autocompletion=live.runs, help="The last one when none is named.")
     ] = None,
     every: Annotated[bool, typer.Option("--list", help="Every run there is, instead.")] = False,
     junit: Junit = None,
@@ -165,9 +165,9 @@ def show(
 
 @app.command("compare", cls=Command)
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="A", shell_complete=live.runs, help="A run: see `drill show --list`.")],
+    run_a: Annotated[str, typer.Argument(metavar="A", autocompletion=live.runs, help="A run: see `drill show --list`.")],
     run_b: Annotated[
-        str | None, typer.Argument(metavar="[B]", shell_complete=live.runs, help="The last run when it is not named.")
+        str | None, typer.Argument(metavar="[B]", autocompletion=live.runs, help="The last run when it is not named.")
     ] = None,
 ) -> Answer:
     """Show what has changed from one run to another: of each drill and figure median and worst in both, and the ratio.

@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command("help", cls=Command)
 def explain(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[TOPIC|COMMAND...]", show_default=False, shell_complete=names.subjects)
+        list[str] | None, typer.Argument(metavar="[TOPIC|COMMAND...]", show_default=False, autocompletion=names.subjects)
     ] = None,
 ) -> Answer:
     """Explain a topic, or a command as its --help does; without words, list the topics.

@@ -18,7 +18,7 @@ app = noun("Modules: named sets of .proto files, in immutable versions.")
 
 _PAGE = 100
 
-Name = Annotated[str, typer.Argument(metavar="NAME", shell_complete=names.modules, show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=names.modules, show_default=False)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 
 

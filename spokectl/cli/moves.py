@@ -19,7 +19,7 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="NODE",
-        shell_complete=names.role_nodes,
+        autocompletion=names.role_nodes,
         help="The node that shall have the role; default: the one that has not.",
     ),
 ]

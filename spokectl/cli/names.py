@@ -1,6 +1,7 @@
 """What shell completion offers: the names that there are now.
 
-Each function is click's `shell_complete`. It may fail or hang: `completion.complete` gives it a second and says nothing.
+Each function is Typer's `autocompletion`, of the shared options click's `shell_complete`. It may fail or hang:
+`completion.complete` gives it a second and says nothing.
 """
 
 import os
@@ -21,43 +22,43 @@ _ANSWER_BYTES = 8 << 20
 Names = list[str]
 
 
-def stacks(_: click.Context, __: click.Parameter, typed: str) -> Names:
-    return _like(typed, sorted(each.name for each in state_root().iterdir() if each.is_dir()))
+def stacks(_: click.Context, __: click.Parameter, incomplete: str) -> Names:
+    return _like(incomplete, sorted(each.name for each in state_root().iterdir() if each.is_dir()))
 
 
-def files(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
-    return [CompletionItem(typed, type="file")]
+def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
 
 
-def services(ctx: click.Context, param: click.Parameter, typed: str) -> Names:
+def services(ctx: click.Context, incomplete: str) -> Names:
     """Those that do not stand on the line yet, where there may be several."""
-    named = ctx.params.get(param.name or "") if param.nargs == -1 else ()
-    return [each for each in _like(typed, _stack(ctx).services) if each not in (named or ())]
+    named = ctx.params.get("services") or ()
+    return [each for each in _like(incomplete, _stack(ctx).services) if each not in named]
 
 
-def postgres_nodes(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
+def postgres_nodes(ctx: click.Context, incomplete: str) -> Names:
     from spokectl.model import Kind
 
-    return _like(typed, (each.name for each in _stack(ctx).of_kind(Kind.POSTGRES)))
+    return _like(incomplete, (each.name for each in _stack(ctx).of_kind(Kind.POSTGRES)))
 
 
-def role_nodes(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
+def role_nodes(ctx: click.Context, incomplete: str) -> Names:
     """The nodes between which `switchover redis` or the like moves a role: the command's last word is their kind."""
     from spokectl.model import Kind
 
-    return _like(typed, (each.name for each in _stack(ctx).of_kind(Kind(ctx.info_name or ""))))
+    return _like(incomplete, (each.name for each in _stack(ctx).of_kind(Kind(ctx.info_name or ""))))
 
 
-def settings(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
-    return _like(typed, sorted(_stack(ctx).settings))
+def settings(ctx: click.Context, incomplete: str) -> Names:
+    return _like(incomplete, sorted(_stack(ctx).settings))
 
 
-def assignments(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
-    return _like(typed, (f"{name}=" for name in sorted(_stack(ctx).settings)))
+def assignments(ctx: click.Context, incomplete: str) -> Names:
+    return _like(incomplete, (f"{name}=" for name in sorted(_stack(ctx).settings)))
 
 
-def drills(_: click.Context, __: click.Parameter, typed: str) -> Names:
-    return _like(typed, drill_names())
+def drills(incomplete: str) -> Names:
+    return _like(incomplete, drill_names())
 
 
 def drill_names() -> Names:
@@ -69,25 +70,25 @@ def drill_names() -> Names:
     return sorted(name for text in texts for name in re.findall(r'^@drill\(\s*"([^"]+)"', text, flags=re.MULTILINE))
 
 
-def runs(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
+def runs(ctx: click.Context, incomplete: str) -> Names:
     """Runs of drills, the last one first."""
     from spokectl.settings import StackState
 
     folder = StackState(stack_name(ctx.params.get("stack"))).drills
-    return _like(typed, sorted((each.name for each in folder.iterdir() if each.is_dir()), reverse=True))
+    return _like(incomplete, sorted((each.name for each in folder.iterdir() if each.is_dir()), reverse=True))
 
 
-def modules(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
-    return _like(typed, (each["name"] for each in _listed(ctx)))
+def modules(ctx: click.Context, incomplete: str) -> Names:
+    return _like(incomplete, (each["name"] for each in _listed(ctx)))
 
 
-def versions(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
+def versions(ctx: click.Context, incomplete: str) -> Names:
     """Of the module that stands before, as the registry lists them."""
     of_module = (each["versions"] for each in _listed(ctx) if each["name"] == ctx.params["module"])
-    return _like(typed, ["latest", *(version["version"] for found in of_module for version in found)])
+    return _like(incomplete, ["latest", *(version["version"] for found in of_module for version in found)])
 
 
-def subjects(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
+def subjects(ctx: click.Context, incomplete: str) -> Names:
     """Topics and commands, for `help`; behind a noun its verbs."""
     from spokectl.cli.topics import TOPICS
 
@@ -97,11 +98,11 @@ def subjects(ctx: click.Context, _: click.Parameter, typed: str) -> Names:
     for word in words:
         command = command.get_command(context, word) if isinstance(command, click.Group) else None
     known = command.list_commands(context) if isinstance(command, click.Group) else []
-    return _like(typed, [*known, *(TOPICS if not words else ())])
+    return _like(incomplete, [*known, *(TOPICS if not words else ())])
 
 
-def _like(typed: str, names: Iterable[str]) -> Names:
-    return [each for each in names if each.startswith(typed)]
+def _like(incomplete: str, names: Iterable[str]) -> Names:
+    return [each for each in names if each.startswith(incomplete)]
 
 
 def _stack(ctx: click.Context) -> "Stack":

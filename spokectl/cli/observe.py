@@ -15,7 +15,7 @@ from spokectl.result import Result
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 Services = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SERVICE]...", shell_complete=names.services, help="All services when none is named."),
+    typer.Argument(metavar="[SERVICE]...", autocompletion=names.services, help="All services when none is named."),
 ]
 
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")]

@@ -18,7 +18,7 @@ app = noun("PostgreSQL's nodes: status, lag, slots, connections; reinit, adopt."
 Node = Annotated[
     str,
     typer.Argument(
-        metavar="NODE", shell_complete=names.postgres_nodes, help="The service's name, such as postgres-replica."
+        metavar="NODE", autocompletion=names.postgres_nodes, help="The service's name, such as postgres-replica."
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

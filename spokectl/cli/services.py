@@ -9,7 +9,7 @@ from spokectl.cli.command import DEFAULT_TIMEOUT_S, STOP_TIMEOUT_HELP, Answer, C
 from spokectl.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-Services = Annotated[list[str], typer.Argument(metavar="SERVICE...", shell_complete=names.services)]
+Services = Annotated[list[str], typer.Argument(metavar="SERVICE...", autocompletion=names.services)]
 Timeout = Annotated[float, typer.Option(click_type=Duration(), help="How long to wait until it has happened.")]
 StopTimeout = Annotated[float, typer.Option(click_type=Duration(), help=STOP_TIMEOUT_HELP)]
 
@@ -86,7 +86,7 @@ def unpause(services: Services, timeout: Timeout = DEFAULT_TIMEOUT_S) -> Answer:
 
 @app.command("exec", cls=Command, context_settings={"ignore_unknown_options": True})
 def execute(
-    service: Annotated[str, typer.Argument(shell_complete=names.services)],
+    service: Annotated[str, typer.Argument(autocompletion=names.services)],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...")],
 ) -> None:
     """Run a command in a service, with its programs and its environment; the exit code is the command's.

@@ -15,7 +15,7 @@ from spokectl.operations import shell
 app = noun("A shell in whichever node has the role now: postgres, redis, s3.")
 _PASS_ON = {"ignore_unknown_options": True}
 Node = Annotated[
-    str | None, typer.Option(metavar="NAME", shell_complete=names.role_nodes, help="This node, whatever its role.")
+    str | None, typer.Option(metavar="NAME", autocompletion=names.role_nodes, help="This node, whatever its role.")
 ]
 Arguments = Annotated[list[str] | None, typer.Argument(metavar="[-- ARGUMENT...]", show_default=False)]
 

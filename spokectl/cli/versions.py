@@ -24,10 +24,10 @@ app = noun("Versions: immutable sets of a module's .proto files.")
 _BAR_FROM_BYTES = 256 * 1024
 _BAR_FROM_FILES = 50
 
-Module = Annotated[str, typer.Argument(metavar="MODULE", shell_complete=names.modules, show_default=False)]
+Module = Annotated[str, typer.Argument(metavar="MODULE", autocompletion=names.modules, show_default=False)]
 NewVersion = Annotated[str, typer.Argument(metavar="VERSION", show_default=False)]
 Version = Annotated[
-    str, typer.Argument(metavar="VERSION", shell_complete=names.versions, show_default=False, help="A version, or latest.")
+    str, typer.Argument(metavar="VERSION", autocompletion=names.versions, show_default=False, help="A version, or latest.")
 ]
 
 

@@ -1,7 +1,6 @@
 """A real stack for a test: its own name, state folder and ports; taken down whatever happens, its logs kept on failure."""
 
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from spokectl.runtime.docker.engine import why_not_ready
 from spokectl.stackfile import load_stack
 from tests.ports import disjoint_offsets, in_turn, is_free
+from tests.schema import checked
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "artifacts"
@@ -77,7 +77,7 @@ class Tool:
 
     def json(self, *words: str) -> Any:
         """The `data` of a command that must succeed."""
-        return json.loads(self.ok(*words, "--json"))["data"]
+        return checked(self.ok(*words, "--json"))["data"]
 
     def up(self, *words: str) -> Any:
         return self.json("up", "--port-offset", str(self.offset), "--timeout", "4m", *words)
@@ -106,7 +106,7 @@ class Tool:
 
     def roles(self) -> dict[str, str]:
         done = self.run("status", "--json")
-        return {each["service"]: each["role"] for each in json.loads(done.stdout)["data"]["services"]}
+        return {each["service"]: each["role"] for each in checked(done.stdout)["data"]["services"]}
 
 
 def processes_of(tool: Tool) -> list[psutil.Process]:
