@@ -223,7 +223,12 @@ def _planned(context: Context, count: int, deadline: Deadline) -> _Plan:
         )
     file, env = context.stack.files[0], read_env_file(state.env_file)
     settled = settle(name, file, env, count, context.stack.port_settings)
-    after = _described(name, file, env, settled)
+    with _described(name, file, env, settled) as after:
+        return _planned_for(context, after, settled, count, deadline)
+
+
+def _planned_for(context: Context, after: Stack, settled: Settled, count: int, deadline: Deadline) -> _Plan:
+    state, name = context.state, context.stack.name
     require_shapes(after)
     rollout.require_enough_connections(after)
     # Where the supervisor is gone, nothing can be started.
@@ -247,17 +252,17 @@ def _planned(context: Context, count: int, deadline: Deadline) -> _Plan:
     waiting = [f"{each} is {seen[each].state}: it learns of the new number when it runs again" for each in balancers]
     warnings = [text for each, text in zip(balancers, waiting, strict=True) if each not in running]
     before = [spoke.name for spoke in context.stack.of_kind(Kind.SPOKE)]
-    return _Plan(settled, after, before, new, gone, others, running, warnings)
+    return _Plan(settled, replace(after, files=context.stack.files[:1]), before, new, gone, others, running, warnings)
 
 
-def _described(name: str, file: Path, env: Mapping[str, str], settled: Settled) -> Stack:
-    """The stack as it would be, before anything is kept."""
+@contextmanager
+def _described(name: str, file: Path, env: Mapping[str, str], settled: Settled) -> Iterator[Stack]:
+    """The stack as it would be, before anything is kept: its files are there for as long, since Compose reads them too."""
     with tempfile.TemporaryDirectory(prefix="spokectl-scale-") as folder:
         override = Path(folder) / "override.yml"
         write_override(override, settled.override)
         files = [file, override] if settled.override else [file]
-        stack = load_stack(name, files, shell=os.environ, env_file={**env, **settled.settings})
-    return replace(stack, files=(file,))
+        yield load_stack(name, files, shell=os.environ, env_file={**env, **settled.settings})
 
 
 def _require_nothing_pending(name: str, changed: Sequence[str], count: int) -> None:
