@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SPOKES = "spokes"
 _GROWING = frozenset({"counter", "histogram"})
-_OF_COLLECTION = frozenset({"instance", "job"})
-"""Labels by which a collector says where a series comes from."""
+_OF_COLLECTION = frozenset({"instance", "job", "otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
+"""Labels by which a collector says where a series comes from; the Spoke's own page has none of them."""
 
 
 @dataclass(frozen=True)

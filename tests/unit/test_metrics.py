@@ -26,6 +26,7 @@ COLLECTED = """
 spoke_cache_hits_total{cache_type="memory",instance="spoke-1",job="spoke-registry"} 3
 spoke_cache_hits_total{cache_type="memory",instance="spoke-2",job="spoke-registry"} 7
 """
+COLLECTED = COLLECTED.replace("job=", 'otel_scope_name="spoke_server",otel_scope_version="",job=')
 HITS = 'spoke_cache_hits_total{cache_type="memory"}'
 ACTIVE, COUNT = "spoke_db_connections_active", "spoke_http_server_duration_seconds_count"
 

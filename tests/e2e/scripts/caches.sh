@@ -25,7 +25,8 @@ exits 0 spokectl versions pull payments v1.0.0 "$work/pulled"
 diff -r "$work/protos" "$work/pulled"
 
 exits 0 spokectl cache stats --json | holds '.data | (.spokes | length == 3) and .total.memory.misses > 0 and (.redis | length == 2)'
-exits 0 spokectl metrics --match 'cache_misses_total.*memory' --json | holds '.data.series | length == 1 and .[0].kind == "counter"'
+exits 0 spokectl metrics --match 'cache_misses_total.*memory' --json |
+    holds '[.data.series[] | select(.source == "spokes")] | length == 1 and .[0].kind == "counter"'
 exits 0 spokectl metrics --service spoke-1 --rate --interval 500ms --json | holds '.data.series | any(.per_second["spoke-1"] >= 0)'
 exits 2 spokectl metrics --match '(' --json | holds '.error.code == "bad_pattern"'
 exits 4 spokectl metrics --service spoke-9 --json | holds '.error.code == "unknown_service"'
