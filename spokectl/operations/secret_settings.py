@@ -24,7 +24,7 @@ _ASKS = frozenset({Kind.POSTGRES, Kind.REDIS, Kind.S3})
 # 190 bits. Letters and digits mean nothing to any shell, file or address, and a letter first is neither option nor number.
 _FIRST, _ALPHABET = string.ascii_letters, string.ascii_letters + string.digits
 _LENGTH = 32
-# MinIO takes no secret key of fewer characters, Redis no password of more bytes.
+# MinIO takes no secret key of fewer characters and cuts blanks off its ends, Redis no password of more bytes.
 _SHORTEST_KEY, _LONGEST_BYTES = 8, 512
 
 
@@ -63,8 +63,8 @@ def expected_of_secret(name: str, value: str) -> str | None:
     """What was expected in place of a secret that one of the servers would not take; None when all take it."""
     if not value.isprintable() or len(value.encode()) > _LONGEST_BYTES:
         return f"characters that can be shown, at most {_LONGEST_BYTES} bytes of them"
-    if name.endswith("SECRET_KEY") and len(value) < _SHORTEST_KEY:
-        return f"at least {_SHORTEST_KEY} characters, as MinIO wants them"
+    if name.endswith("SECRET_KEY") and len(value.strip()) < max(_SHORTEST_KEY, len(value)):
+        return f"at least {_SHORTEST_KEY} characters, no blank first or last, as MinIO wants them"
     return None
 
 

@@ -50,7 +50,9 @@ WRONG |= {"SPOKE_REDIS_PASSWORD": f"wrong-{MARK}", "SPOKE_S3_SECRET_KEY": f"wron
 def test_a_secret_is_seen_by_nobody_who_is_not_meant_to(runtime: str, make_tool: Callable[..., Tool]) -> None:
     tool = make_tool(runtime=runtime)
     for name in SECRETS:
-        kept = tool.run("config", "set", f"{name}=-", stdin=f"{NASTY}{name}\\".encode())
+        # MinIO cuts blanks off the ends of its key, so such a key is refused.
+        value = NASTY.strip() if name == "SPOKE_S3_SECRET_KEY" else NASTY
+        kept = tool.run("config", "set", f"{name}=-", stdin=f"{value}{name}\\".encode())
         assert kept.returncode == 0, kept.stderr.decode()
     with Watch() as watch:
         _silent(tool, "up", "--port-offset", str(tool.offset), "--timeout", "4m")

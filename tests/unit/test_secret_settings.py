@@ -66,6 +66,9 @@ def test_a_secret_is_made_for_each_that_nobody_has_set_and_no_two_are_alike() ->
         ("SPOKE_POSTGRES_PASSWORD", "a\u2028b", False),
         ("SPOKE_S3_SECRET_KEY", "1234567", False),
         ("SPOKE_S3_SECRET_KEY", "12345678", True),
+        ("SPOKE_S3_SECRET_KEY", "1234 5678", True),
+        ("SPOKE_S3_SECRET_KEY", " 123456789", False),
+        ("SPOKE_S3_SECRET_KEY", "123456789 ", False),
     ],
 )
 def test_a_secret_that_a_server_would_not_take_is_refused(name: str, value: str, taken: bool) -> None:
