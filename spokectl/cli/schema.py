@@ -13,15 +13,23 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, Union
 
+from spokectl.clients.redis_keys import KeyFacts
 from spokectl.clients.registry_answers import Module, Source
 from spokectl.drills import evidence
 from spokectl.drills.evidence import Run, Trial, Verdict
 from spokectl.drills.trend import Comparison, Listed
 from spokectl.model import Inspection, LogLine, Setting
+from spokectl.operations import rollout
+from spokectl.operations.balancer import ConfigurationTest
+from spokectl.operations.cache import CacheKeys, CacheStats, Flushed
+from spokectl.operations.cache_bench import Bench
+from spokectl.operations.doctor.examine import Examined
 from spokectl.operations.endpoints import Endpoint
 from spokectl.operations.event_lines import Event
 from spokectl.operations.health import ServiceStatus
+from spokectl.operations.lb import BalancerStatus, Reloaded
 from spokectl.operations.lifecycle import DownData, UpData
+from spokectl.operations.metrics import Metrics
 from spokectl.operations.modules import Deletion, ModulePage
 from spokectl.operations.moves import MoveData
 from spokectl.operations.observe import StatusData
@@ -30,6 +38,8 @@ from spokectl.operations.postgres.lag import Lag
 from spokectl.operations.postgres.observe import Connections, PostgresStatus, SlotRow
 from spokectl.operations.postgres.reinit import ReinitData
 from spokectl.operations.redis.observe import RedisStatus
+from spokectl.operations.report.archive import Report
+from spokectl.operations.scaling import ScaleData
 from spokectl.operations.versions import FileText, Pulled, Pushed, VersionInfo
 from spokectl.result import SCHEMA_VERSION
 
@@ -110,6 +120,17 @@ DATA: dict[str, Any] = {
     "status": StatusData,
     "ps": list[Inspection],
     "endpoints": list[Endpoint] | dict[str, str],
+    "doctor": Examined,
+    "report": Report,
+    "metrics": Metrics,
+    "scale": ScaleData,
+    "lb status": BalancerStatus,
+    "lb test": ConfigurationTest,
+    "lb reload": Reloaded,
+    "cache stats": CacheStats,
+    "cache keys": CacheKeys,
+    "cache bench": Bench,
+    "cache flush": Flushed,
     "config list": list[Setting],
     "config get": Setting,
     "config set": SettingsChanged,
@@ -149,9 +170,9 @@ STREAMS: dict[str, Any] = {"logs": LogLine, "events": Event}
 """Commands that give one such object a line in place of the envelope."""
 
 WITHOUT_JSON = frozenset({"exec", "shell postgres", "shell redis", "shell s3"})
-_FOR_TYPE_CHECKERS = {"Module": Module, "Source": Source}
+_FOR_TYPE_CHECKERS = {"KeyFacts": KeyFacts, "Module": Module, "Source": Source}
 """What modules of the answers import only for their annotations."""
-_OTHER_NAMES: dict[Any, str] = {evidence.Check: "DrillCheck"}
+_OTHER_NAMES: dict[Any, str] = {evidence.Check: "DrillCheck", rollout.Connections: "ConnectionsWanted"}
 _BARE: dict[object, dict[str, Any]] = {
     Any: {},
     object: {},

@@ -96,13 +96,14 @@ def test_a_stack_in_containers_without_an_engine_is_one_problem(tmp_path: Path) 
 def test_fix_mends_what_is_safe_and_says_what_it_did(tmp_path: Path) -> None:
     damaged(tmp_path, "stack.env", "SPOKE_LOG_LEVEL=debug")
     folder = tmp_path / "state" / "spoke"
-    (folder / "stack.env").chmod(0o644)
+    (folder / "events.jsonl").touch()
+    (folder / "events.jsonl").chmod(0o644)
     (folder / "stack.env.new").touch(mode=0o600)
-    assert examined(tmp_path)[2]["state-folder"]["verdict"] == "problem"
+    assert examined(tmp_path)[2]["state-folder"]["verdict"] == "warning"
     _, answer, checks = examined(tmp_path, "--fix")
     assert len(answer["data"]["fixed"]) == 2
     assert (checks["state-folder"]["verdict"], checks["stale-files"]["verdict"]) == ("ok", "ok")
-    assert ((folder / "stack.env").stat().st_mode & 0o777, (folder / "stack.env.new").exists()) == (0o600, False)
+    assert ((folder / "events.jsonl").stat().st_mode & 0o777, (folder / "stack.env.new").exists()) == (0o600, False)
     assert examined(tmp_path, "--fix")[1]["data"]["fixed"] == []
     assert (folder / "stack.env").read_text() == "SPOKE_LOG_LEVEL=debug"
 

@@ -82,7 +82,7 @@ def test_fixing_removes_what_is_stale_and_nothing_else(state: StackState, ended_
 
 
 def test_fixing_takes_rights_away_and_gives_none(state: StackState) -> None:
-    kept = {"stack.env": (0o644, 0o600), "stack.json": (0o440, 0o400), "lock": (0o600, 0o600)}
+    kept = {"events.jsonl": (0o644, 0o600), "stack.json": (0o440, 0o400), "lock": (0o600, 0o600)}
     for name, (before, _) in kept.items():
         (state.folder / name).touch()
         (state.folder / name).chmod(before)
@@ -92,7 +92,7 @@ def test_fixing_takes_rights_away_and_gives_none(state: StackState) -> None:
     (state.folder / "link.json").symlink_to(outside)
     done, failed = mended_by(state, "state-folder")
     assert failed == []
-    assert {Path(line.split()[0]).name for line in done} == {"stack.env", "stack.json"}
+    assert {Path(line.split()[0]).name for line in done} == {"events.jsonl", "stack.json"}
     assert {name: (state.folder / name).stat().st_mode & 0o777 for name in kept} == {
         n: after for n, (_, after) in kept.items()
     }
