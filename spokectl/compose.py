@@ -6,6 +6,7 @@ Compose's rule for several files.
 """
 
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,9 @@ class _FileReader:
 
     def _text(self) -> str:
         try:
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                # A pipe would be waited for, perhaps for ever, and could be read once only.
+                raise UsageError("bad_stack_file", f"{self._path} cannot be read: it is not a regular file")
             return self._path.read_text(encoding="utf-8-sig")
         except FileNotFoundError:
             raise UsageError(

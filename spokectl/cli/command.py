@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from spokectl.cli import names
 from spokectl.cli.query import Query, QueryType
 from spokectl.errors import ExitCode, Failed, UsageError
-from spokectl.printable import printable
+from spokectl.printable import shortened
 from spokectl.result import Result, dumps, envelope
 from spokectl.settings import DEFAULT_STACK, StackState, stack_name
 from spokectl.units import seconds_of
@@ -142,7 +142,10 @@ class Command(TyperCommand):
         self.params.extend(shared_options())
 
     def invoke(self, ctx: click.Context) -> Any:
-        file = ctx.params.pop("file") or os.environ.get("SPOKECTL_FILE")
+        named = ctx.params.pop("file")
+        if named == "":
+            raise UsageError("no_stack_file", "--file names no stack file", actions=["leave --file out, or name one"])
+        file = named or os.environ.get("SPOKECTL_FILE")
         call = Call(
             command=command_name(ctx),
             stack_named=ctx.params["stack"] is not None,
@@ -162,6 +165,8 @@ class Command(TyperCommand):
 
 
 # `down` ends it all; others heal by themselves, or only look.
+# Of an error: who types or sends a hundred thousand characters need not see them all again.
+_LONGEST_LINE = 1000
 _HEALS_NOT_FIRST = frozenset({"down", "drill heal", "drill run", "doctor", "report", "help", "completion"})
 
 
@@ -246,5 +251,5 @@ def _for_a_program(call: Call, result: Result) -> tuple[str, Result]:
 def error_lines(message: str, actions: Sequence[str]) -> list[str]:
     """An error for people: what happened, then what to type."""
     first, *rest = message.splitlines() or [""]
-    lines = [f"error: {printable(first)}", *(printable(line) for line in rest)]
-    return lines + [f"  try: {printable(action)}" for action in actions]
+    lines = [f"error: {first}", *rest, *(f"  try: {action}" for action in actions)]
+    return [shortened(line, _LONGEST_LINE) for line in lines]

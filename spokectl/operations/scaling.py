@@ -108,17 +108,21 @@ def keep(state: StackState, settled: Settled) -> None:
 def undone_if_refused(state: StackState) -> Iterator[None]:
     """Puts settings, override and record back as they were when nothing was started after all."""
     files = (state.env_file, state.override_file, state.record_file, state.last_known_file)
-    before = {path: path.read_text() if path.exists() else None for path in files}
+    before = {path: _text(path) for path in files}
     try:
         yield
     except (Refused, UsageError):
         for path, text in before.items():
-            now = path.read_text() if path.exists() else None
             if text is None:
                 path.unlink(missing_ok=True)
-            elif now != text:
+            elif _text(path) != text:
                 write_privately(path, text)
         raise
+
+
+def _text(path: Path) -> str | None:
+    """What is in it, whatever it is: one that is damaged is for others to refuse."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else None
 
 
 def leaving(before: Stack | None, after: Stack) -> dict[str, Service]:
