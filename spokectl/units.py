@@ -24,6 +24,12 @@ def seconds_of(text: str) -> float:
     return value
 
 
+def duration(seconds: float) -> str:
+    """A duration as `seconds_of` takes it, in the largest unit that divides it: `2m`, `90s`, `0.5s`."""
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:g}m" if minutes and not rest else f"{seconds:g}s"
+
+
 def bytes_of(text: str) -> int:
     """`512M`, `1g`, `1.5GiB`, `100`: bytes, with 1024 to the step as Compose counts. ValueError says what was expected."""
     match = _SIZE.match(text.strip())

@@ -23,7 +23,7 @@ from spokectl.errors import ExitCode, Failed, UsageError
 from spokectl.printable import shortened
 from spokectl.result import Result, dumps, envelope
 from spokectl.settings import DEFAULT_STACK, StackState, stack_name
-from spokectl.units import seconds_of
+from spokectl.units import duration, seconds_of
 
 DEFAULT_TIMEOUT_S = 120.0
 STOP_TIMEOUT_HELP = (
@@ -140,6 +140,10 @@ class Command(TyperCommand):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(shared_options())
+        for each in self.params:
+            if isinstance(each, click.Option) and isinstance(each.type, Duration) and isinstance(each.default, float):
+                # As it would be typed: not as so many seconds with a decimal.
+                each.help, each.show_default = f"{each.help}  [default: {duration(each.default)}]", False
 
     def invoke(self, ctx: click.Context) -> Any:
         named = ctx.params.pop("file")

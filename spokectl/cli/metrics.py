@@ -21,7 +21,8 @@ def metrics(
         bool, typer.Option("--rate", help="Read twice, and show the growth a second of what only grows.")
     ] = False,
     interval: Annotated[
-        float | None, typer.Option(click_type=Duration(), help="How far apart, with --rate.", show_default="2s")
+        float | None,
+        typer.Option(click_type=Duration(), help="How far apart, with --rate. Default: 2s.", show_default=False),
     ] = None,
     buckets: Annotated[bool, typer.Option("--buckets", help="The buckets of histograms too.")] = False,
 ) -> Answer:

@@ -1,6 +1,6 @@
 import pytest
 
-from spokectl.units import bytes_of, human_bytes, human_seconds, seconds_of
+from spokectl.units import bytes_of, duration, human_bytes, human_seconds, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,9 @@ def test_a_size_for_people_has_three_digits() -> None:
 )
 def test_a_duration_for_people_has_one_unit(seconds: float, text: str) -> None:
     assert human_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "typed"), [(120.0, "2m"), (90.0, "90s"), (0.5, "0.5s"), (2.0, "2s"), (3600.0, "60m")])
+def test_a_duration_is_written_as_it_may_be_typed(seconds: float, typed: str) -> None:
+    assert duration(seconds) == typed
+    assert seconds_of(typed) == seconds
