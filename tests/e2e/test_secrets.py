@@ -34,7 +34,8 @@ COMMANDS: list[tuple[str, ...]] = [
     *[("status",), ("ps",), ("endpoints",), ("endpoints", "--env"), ("events",), ("config", "list"), ("drill", "list")],
     *[("postgres", "status"), ("redis", "info"), ("redis", "sentinels"), ("modules", "list"), ("modules", "get", "none")],
     *[("switchover", "postgres", "--dry-run"), ("start", "no-such-service"), ("logs", "--tail", "5000")],
-    ("config", "unset", "SPOKE_POSTGRES_PASSWORD"),
+    *[("doctor",), ("metrics",), ("cache", "stats"), ("cache", "keys"), ("lb", "status"), ("lb", "test")],
+    *[("scale", "3", "--dry-run"), ("completion", "bash"), ("config", "unset", "SPOKE_POSTGRES_PASSWORD")],
 ]
 ONCE: list[tuple[str, ...]] = [
     *[("modules", "create", "payments", "--description", "Payments"), ("switchover", "redis", "--json"), ("up", "--json")],
