@@ -10,7 +10,7 @@ from spokectl.drills.faults import Fault, Undo, undo_act
 from spokectl.drills.shell import in_node
 from spokectl.errors import Incomplete
 from spokectl.model import DOWN, RunState
-from spokectl.operations.balancer import reload
+from spokectl.operations.balancer import ask_to_reload
 from spokectl.operations.context import Context, exclusive
 from spokectl.operations.moves import settle_unfinished
 from spokectl.operations.readiness import wait_until_ready
@@ -85,7 +85,7 @@ def one_backend_less(balancer: str) -> Fault:
     """The load balancer takes over a list of backends without the first one, by a reload."""
 
     def inject(context: Context, deadline: Deadline) -> None:
-        reload(context, balancer, deadline, "SPOKE_BACKENDS=${SPOKE_BACKENDS#* }; export SPOKE_BACKENDS; ")
+        ask_to_reload(context, balancer, deadline, "SPOKE_BACKENDS=${SPOKE_BACKENDS#* }; export SPOKE_BACKENDS; ")
 
     return Fault(f"{balancer} reloaded, without its first backend", Undo("reload", (balancer,)), inject)
 
@@ -107,7 +107,7 @@ def _make_anew(context: Context, undo: Undo, deadline: Deadline) -> None:
 @undo_act("reload")
 def _reload(context: Context, undo: Undo, deadline: Deadline) -> None:
     for name in undo.services:
-        reload(context, name, deadline)
+        ask_to_reload(context, name, deadline)
 
 
 @undo_act("unpause")

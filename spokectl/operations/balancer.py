@@ -36,7 +36,7 @@ workers() {
 """
 _WORKERS = _NAMES + "workers\n"
 _TAKE_OVER = _NAMES + 'workers\nexec "$run" --reload\n'
-_RELOAD = _NAMES + 'workers\n"$run" --render && kill -HUP "$(cat "$dir/nginx.pid")"\n'
+_LOAD = _NAMES + 'workers\nexec "$run" --load\n'
 # Rendered aside, so that a test changes nothing. After a failure stdout has the line that NGINX names.
 _TEST = (
     _NAMES
@@ -87,27 +87,29 @@ class Loaded:
     failed_tries: tuple[str, ...]
 
 
-def take_over_changes(context: Context, deadline: Deadline) -> list[str]:
+def take_over_changes(context: Context, deadline: Deadline, *, certain: bool = False) -> list[str]:
     """Has running servers take over those variables that need no restart; returns when it has happened, naming which did.
 
-    Failed (`reload_failed`) with what they say; they go on as they were.
+    `certain`: also where nothing has changed since the last time, so that afterwards no worker from before is left, of a
+    reload that nobody has waited for either. Failed (`reload_failed`) with what they say; they go on as they were.
     """
+    script = _LOAD if certain else _TAKE_OVER
     inspections = context.runtime.inspect()
     return [
         service.name
         for kind in TAKEN_OVER_BY_RELOAD
         for service in context.stack.of_kind(kind)
-        if inspections[service.name].state is RunState.RUNNING and _taken_over(context, service.name, deadline)
+        if inspections[service.name].state is RunState.RUNNING and _taken_over(context, service.name, script, deadline)
     ]
 
 
-def reload(context: Context, name: str, deadline: Deadline, before: str = "") -> None:
+def ask_to_reload(context: Context, name: str, deadline: Deadline, before: str = "") -> None:
     """Has one running server take over its variables, as far as asking it; `before` is what its shell does first."""
     _run(context, name, before + _TAKE_OVER, deadline)
 
 
-def _taken_over(context: Context, name: str, deadline: Deadline) -> bool:
-    done = _run(context, name, _TAKE_OVER, deadline)
+def _taken_over(context: Context, name: str, script: str, deadline: Deadline) -> bool:
+    done = _run(context, name, script, deadline)
     if done is None or _RELOADED not in done.stderr:
         return False
     wait_for_new_workers(context, name, _pids(done.stdout), deadline)
@@ -116,7 +118,7 @@ def _taken_over(context: Context, name: str, deadline: Deadline) -> bool:
 
 def load_anew(context: Context, name: str, deadline: Deadline) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Reloads it whether or not anything has changed, and gives its workers before and after: all of them are new."""
-    done = _run(context, name, _RELOAD, deadline)
+    done = _run(context, name, _LOAD, deadline)
     if done is None:
         raise NotFound("not_running", f"{name} has just ended", actions=[command_line(context.stack.name, f"start {name}")])
     before = _pids(done.stdout)

@@ -92,7 +92,7 @@ def up(request: UpRequest, report: Report) -> Result:
         # What is not well yet may wait for a change, so all is waited for only after the changes.
         rollout.apply(context, changed, deadline, notices.append, report)
         wait_until_ready(context, wanted, deadline, report)
-        take_over_changes(context, deadline)
+        take_over_changes(context, deadline, certain=bool(gone))
         if gone:
             context = Context(stack, state, runtime)
             runtime.bring_up([], deadline, notices.append)

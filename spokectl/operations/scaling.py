@@ -198,7 +198,7 @@ def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, re
     wait_until_ready(going, plan.new, deadline, report)
     for each in plan.balancers if plan.new or plan.leaving else ():
         report(each, "changing", "takes over the new list")
-    reloaded = balancer.take_over_changes(going, deadline)
+    reloaded = balancer.take_over_changes(going, deadline, certain=bool(plan.leaving))
     for each in plan.leaving:
         report(each, "changing", "out of the load balancer; is being stopped")
     if plan.leaving:
@@ -240,8 +240,8 @@ def _planned_for(context: Context, after: Stack, settled: Settled, count: int, d
     runtime = runtime_for(context.runtime.name, after, state)
     seen = runtime.inspect()
     spokes = [spoke.name for spoke in after.of_kind(Kind.SPOKE)]
-    new = [each for each in spokes if seen[each].state is RunState.ABSENT]
     applied = last_known.applied(state)
+    new = to_wait_for(spokes, seen, applied)
     gone = leaving(applied, after) | leaving(context.stack, after)
     others = {each.name: each for each in applied.services.values()} if applied else {}
     others = {each: service for each, service in others.items() if each not in after.services and each not in gone}
@@ -255,8 +255,17 @@ def _planned_for(context: Context, after: Stack, settled: Settled, count: int, d
         require_somebody_left(after, spokes, seen)
     waiting = [f"{each} is {seen[each].state}: it learns of the new number when it runs again" for each in balancers]
     warnings = [text for each, text in zip(balancers, waiting, strict=True) if each not in running]
-    before = [spoke.name for spoke in context.stack.of_kind(Kind.SPOKE)]
+    before = [spoke.name for spoke in (applied or context.stack).of_kind(Kind.SPOKE)]
     return _Plan(settled, replace(after, files=context.stack.files[:1]), before, new, gone, others, running, warnings)
+
+
+def to_wait_for(spokes: Sequence[str], seen: Mapping[str, Inspection], applied: Stack | None) -> list[str]:
+    """Those that are not there, and those that a `scale` which was broken off has made: nobody has waited for them. Pure."""
+    return [
+        each
+        for each in spokes
+        if seen[each].state is RunState.ABSENT or (applied is not None and each not in applied.services)
+    ]
 
 
 @contextmanager

@@ -100,6 +100,14 @@ def test_what_cannot_be_is_refused_and_nothing_is_changed(stack: TinyStack, port
     stack.state.record_file.unlink()
 
 
+def test_who_is_not_ready_is_not_taken_for_done_by_the_next_one_either(stack: TinyStack) -> None:
+    """These servers answer no health check, so a third one is never ready."""
+    for _ in range(2):
+        code, answer = spokectl(stack, "scale", "3", "--timeout", "4s")
+        assert (code, answer["error"]["code"]) == (6, "timeout"), answer
+        assert "app-3" in answer["error"]["message"]
+
+
 @pytest.mark.parametrize("words", [["lb", "status"], ["lb", "test"], ["lb", "reload"]])
 def test_a_stack_without_a_load_balancer_has_none_to_ask(stack: TinyStack, words: list[str]) -> None:
     code, answer = spokectl(stack, *words)

@@ -35,15 +35,17 @@ def folder(runtime: str, tmp_path: Path) -> Path:
 
 
 def upstreams(tool: Tool) -> dict[str, dict[str, Any]]:
-    return {each["service"]: each for each in tool.json("lb", "status")["upstreams"]}
+    """A Spoke that is slow to say how it is makes the answer a degraded one."""
+    done = tool.run("lb", "status", "--json")
+    assert done.returncode in {0, 10}, done.stdout
+    return {each["service"]: each for each in json.loads(done.stdout)["data"]["upstreams"]}
 
 
 def served_by(tool: Tool, count: int) -> bool:
     """Whether NGINX uses so many Spokes, and each has had some of the requests."""
     seen = upstreams(tool)
     assert list(seen) == [f"spoke-{number}" for number in range(1, count + 1)]
-    assert all(each["in_use"] and each["ready"] for each in seen.values()), seen
-    return all(each["requests"] > 0 for each in seen.values())
+    return all(each["in_use"] and each["ready"] and each["requests"] > 0 for each in seen.values())
 
 
 def test_spokes_come_and_go_under_load_and_no_request_fails(

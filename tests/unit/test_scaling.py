@@ -11,7 +11,7 @@ from spokectl.model import Health, Inspection, RunState, Stack
 from spokectl.operations import scaling
 from spokectl.operations.rollout import connections
 from spokectl.operations.scale import override_for
-from spokectl.operations.scaling import Settled, keep, leaving, require_room_now, require_somebody_left, settle
+from spokectl.operations.scaling import Settled, keep, leaving, require_room_now, require_somebody_left, settle, to_wait_for
 from spokectl.settings import StackState
 from spokectl.stackfile import default_stack_file, load_stack
 
@@ -22,6 +22,14 @@ def stack(count: int, folder: Path, **settings: str) -> Stack:
     override = folder / f"{count}.yml"
     write_override(override, override_for(raw_services(FILE), count))
     return load_stack("second", [FILE, override], shell=settings, env_file={})
+
+
+def test_what_a_broken_off_scale_has_made_is_waited_for_by_the_next_one(tmp_path: Path) -> None:
+    names = [f"spoke-{number}" for number in range(1, 6)]
+    seen = {each: Inspection(each, RunState.RUNNING) for each in names} | {"spoke-5": Inspection("spoke-5", RunState.ABSENT)}
+    assert to_wait_for(names, seen, stack(3, tmp_path)) == ["spoke-4", "spoke-5"]
+    assert to_wait_for(names, seen, stack(5, tmp_path)) == ["spoke-5"]
+    assert to_wait_for(names, seen, None) == ["spoke-5"]
 
 
 def test_spokes_that_the_stack_no_longer_has_are_those_that_leave(tmp_path: Path) -> None:

@@ -200,8 +200,9 @@ def remove_network(client: APIClient, network: str, deadline: Deadline, notice: 
         except NotFound:
             return None
         except APIError as error:
-            if client.inspect_network(network)["Containers"]:
-                raise
+            with suppress(NotFound):  # it has gone meanwhile
+                if client.inspect_network(network)["Containers"]:
+                    raise
             return said(error)
         return None
 

@@ -382,6 +382,33 @@ def test_a_reload_takes_new_instances_and_a_quit_finishes_what_is_under_way(clus
     assert cluster.nginx.wait() == 0
 
 
+def test_what_nginx_refuses_is_never_loaded_and_a_reload_that_was_killed_is_made_up_for(cluster: Cluster) -> None:
+    cluster.start()
+    folder = cluster.nginx.folder / "run" / "nginx"
+
+    def reload(**changed: str) -> tuple[int, int]:
+        """How it ends, and how many reloads there were until now: its log has all that was asked of it."""
+        asked = Service(
+            "load-balancer",
+            cluster.nginx.folder,
+            cluster.nginx.tools,
+            {**cluster.nginx.environment, **changed},
+            ("--reload",),
+        )
+        asked.start()
+        return asked.wait(), asked.log.count("reloaded: ")
+
+    before = (folder / "nginx.conf").read_text()
+    for _ in range(2):
+        assert reload(SPOKE_NGINX_PORT="99999") == (1, 0)
+        assert (folder / "nginx.conf").read_text() == before
+    assert reload() == (0, 0)
+    # As it is left by one that is killed before NGINX is told.
+    (folder / "loading").touch()
+    assert (reload(), (folder / "loading").exists()) == ((0, 1), False)
+    assert reload() == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
