@@ -223,15 +223,15 @@ def privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def write_privately(path: Path, text: str) -> None:
+def write_privately(path: Path, content: str | bytes) -> None:
     """Replaces the file whole or not at all; only its owner may read it, whoever could before."""
     temporary = path.with_name(path.name + ".new")
     try:
         # What a killed process left there may be a link, or a file that somebody else has open.
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

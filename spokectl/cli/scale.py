@@ -32,7 +32,7 @@ def scale(
     """
     from spokectl.operations.scaling import ScaleRequest
     from spokectl.operations.scaling import scale as run
-    from spokectl.output.lb import print_scale, scaled_notes
+    from spokectl.output.scale import print_scale, scaled_notes
     from spokectl.output.stack import progress
 
     call = current_call()

@@ -56,7 +56,7 @@ _LOADED = (
     + f"""
 workers
 echo '{_PARTS}'
-cat "$dir/upstreams.conf"
+cat "$dir/upstreams.conf" || exit 1
 echo '{_PARTS}'
 tail -n {_LAST_LOG_LINES} "${{SPOKE_LOG_DIR:-/var/log/nginx}}/error.log" | grep -F '[warn] instance ' || :
 """
@@ -165,8 +165,10 @@ def read_test(name: str, ok: bool, said: str, line: str) -> ConfigurationTest:
 
 
 def loaded(context: Context, name: str, deadline: Deadline) -> Loaded:
-    """Asks a running one. NotFound (`not_running`) when it has ended."""
+    """Asks a running one. NotFound (`not_running`) when it has ended, Failed (`not_told`) when it cannot be found out."""
     done = _call(context, name, _LOADED, deadline)
+    if done.returncode != 0:
+        raise Failed("not_told", f"{name} has no configuration to show: {' '.join(done.stderr.split())}")
     workers, _, rest = done.stdout.partition(_PARTS)
     upstreams, _, log = rest.partition(_PARTS)
     return Loaded(_pids(workers), addresses_in(upstreams), tuple(log.strip().splitlines()))

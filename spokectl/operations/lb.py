@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from spokectl.errors import Degraded, ExitCode, Failed, NotFound, Refused
+from spokectl.errors import Degraded, ExitCode, Failed, NotFound, OutcomeUnknown, Refused
 from spokectl.model import Health, Kind, RunState, Service, Stack
 from spokectl.operations import balancer
 from spokectl.operations.balancer import ConfigurationTest, Loaded
 from spokectl.operations.context import Context, broken_off, exclusive, load_balancer, running_context
 from spokectl.operations.health import probe
+from spokectl.operations.registry import url_at
 from spokectl.result import Result
 from spokectl.settings import command_line
 from spokectl.wait import Deadline, wait_until
@@ -96,14 +97,14 @@ def status(name: str, file: Path | None) -> Result:
     spokes = context.stack.of_kind(Kind.SPOKE)
     with ThreadPoolExecutor(max_workers=len(spokes) + 1) as pool:
         asked, page_asked = pool.map(probe, spokes), pool.submit(_page, service)
-        inside = _loaded(context, service) if runs else None
+        inside, silence = _loaded(context, service) if runs else (None, "")
         healths = {health.service: health for health in asked}
         page, why = page_asked.result()
     data = BalancerStatus(
         service.name,
         str(seen.state),
         why if runs else seen.detail or str(seen.state),
-        _url(service),
+        url_at(service.address(service.health.port)),
         page.version if page else "",
         seen.started_at,
         list(inside.workers) if inside else [],
@@ -113,7 +114,7 @@ def status(name: str, file: Path | None) -> Result:
         RECENT_MINUTES,
         upstreams_of(context.stack, healths, page, inside, datetime.now(UTC)),
     )
-    return judged_balancer(name, data, broken_off(context))
+    return judged_balancer(name, data, (*broken_off(context), silence) if silence else broken_off(context))
 
 
 def test(name: str, file: Path | None, timeout_s: float) -> Result:
@@ -227,11 +228,6 @@ def _api_address(spoke: Service) -> str:
     return f"{port.host}:{port.published}" if port else ""
 
 
-def _url(service: Service) -> str:
-    host, port = service.address(service.health.port)
-    return f"http://{host}:{port}"
-
-
 def judged_balancer(name: str, data: BalancerStatus, warnings: tuple[str, ...]) -> Result:
     """Degraded where NGINX or a Spoke is not well, or one that is well is not in use, with what to type. Pure."""
     unwell, actions = [], []
@@ -288,8 +284,9 @@ def _wait_for_page(context: Context, service: Service, deadline: Deadline) -> St
     return found
 
 
-def _loaded(context: Context, service: Service) -> Loaded | None:
+def _loaded(context: Context, service: Service) -> tuple[Loaded | None, str]:
+    """What it has loaded, or why it could not be asked: the rest can be told all the same."""
     try:
-        return balancer.loaded(context, service.name, Deadline(_LOOK_TIMEOUT_S))
-    except NotFound:
-        return None  # it has ended this moment
+        return balancer.loaded(context, service.name, Deadline(_LOOK_TIMEOUT_S)), ""
+    except (NotFound, OutcomeUnknown, Failed) as error:
+        return None, f"what {service.name} has loaded could not be asked: {error.message}"

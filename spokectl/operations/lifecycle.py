@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -85,7 +85,7 @@ def up(request: UpRequest, report: Report) -> Result:
             changed = _one_by_one(runtime.changed(wanted, deadline), last_known.applied(state), stack, notices.append)
             unchanged = [name for name in wanted if name not in changed]
             gone = leaving(last_known.applied(state), stack)
-            last_known.keep(state, stack)
+            last_known.keep(state, replace(stack, services=stack.services | gone))
             context = Context(stack, state, without_ending(runtime, stack, state, gone))
             context.runtime.bring_up(unchanged, deadline, notices.append)
         _end_broken_off_move(context, report)
@@ -96,6 +96,7 @@ def up(request: UpRequest, report: Report) -> Result:
         if gone:
             context = Context(stack, state, runtime)
             runtime.bring_up([], deadline, notices.append)
+            last_known.keep(state, stack)
         last_known.keep_applied(state, stack)
         statuses = last_look(context, wanted, deadline, report)
         unwell = [f"{each.service}: {each.reason or each.health}" for each in statuses if not each.ok]

@@ -108,21 +108,21 @@ def keep(state: StackState, settled: Settled) -> None:
 def undone_if_refused(state: StackState) -> Iterator[None]:
     """Puts settings, override and record back as they were when nothing was started after all."""
     files = (state.env_file, state.override_file, state.record_file, state.last_known_file)
-    before = {path: _text(path) for path in files}
+    before = {path: _content(path) for path in files}
     try:
         yield
     except (Refused, UsageError):
-        for path, text in before.items():
-            if text is None:
+        for path, content in before.items():
+            if content is None:
                 path.unlink(missing_ok=True)
-            elif _text(path) != text:
-                write_privately(path, text)
+            elif _content(path) != content:
+                write_privately(path, content)
         raise
 
 
-def _text(path: Path) -> str | None:
+def _content(path: Path) -> bytes | None:
     """What is in it, whatever it is: one that is damaged is for others to refuse."""
-    return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else None
+    return path.read_bytes() if path.exists() else None
 
 
 def leaving(before: Stack | None, after: Stack) -> dict[str, Service]:
@@ -158,7 +158,7 @@ def scale(request: ScaleRequest, report: Report) -> Result:
     context = running_context(request.name, request.file)
     if request.dry_run:
         plan = _planned(context, request.spokes, deadline)
-        _require_free_ports(plan)
+        runtime_for(context.runtime.name, plan.stack, context.state).require_free_ports(plan.new)
         return Result(_data(context, plan, "planned", started), tuple(plan.warnings))
     with exclusive(context.state, "scale"), context.journal.operation("scale", spokes=request.spokes) as ending:
         context = running_context(request.name, request.file)
@@ -168,14 +168,6 @@ def scale(request: ScaleRequest, report: Report) -> Result:
         data = _data(context, plan, "done" if changes else "unchanged", started)
         ending["message"] = f"{len(data.before)} -> {len(data.after)}"
     return Result(data, tuple(notices))
-
-
-def _require_free_ports(plan: _Plan) -> None:
-    """As the runtime asks when it is to start them."""
-    from spokectl.runtime import ports
-
-    wanted = [ports.Wanted(name, port) for name in plan.new for port in plan.stack.services[name].ports]
-    ports.require_free(wanted, tuple, stack=plan.stack)
 
 
 def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, report: Report) -> bool:
