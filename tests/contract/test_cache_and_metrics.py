@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spokectl.errors import ExitCode, Failed, NotFound
+from spokectl.errors import ExitCode, Failed, NotFound, OutcomeUnknown
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations import cache as operation
 from spokectl.operations import metrics as metrics_operation
@@ -50,6 +50,18 @@ def test_a_redis_that_is_silent_is_an_error_with_its_reason(context: Context, sa
     assert caught.value.message.startswith("redis-master does not do it: ")
     [started, ended] = context.journal.read()
     assert (started["operation"], started["services"], ended["phase"]) == ("cache flush", ["redis-master"], "failed")
+
+
+def test_a_flush_that_is_too_late_has_an_unknown_outcome_and_the_ledger_says_how_far_it_came(
+    context: Context,
+) -> None:
+    context.state.ensure()
+    with pytest.raises(OutcomeUnknown, match="after 0 s; 2 are deleted") as caught:
+        flush(context, "redis-master", 0)
+    assert (caught.value.code, caught.value.details) == ("timeout", {"deleted": 2})
+    assert caught.value.actions == ("spokectl cache flush --stack second",)
+    [_, ended] = context.journal.read()
+    assert (ended["phase"], ended["code"], ended["deleted"]) == ("failed", "timeout", 2)
 
 
 def test_a_node_is_asked_at_its_address_with_its_password(context: Context) -> None:
