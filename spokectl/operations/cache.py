@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spokectl.errors import Failed, OutcomeUnknown
+from spokectl.errors import Failed, OutcomeUnknown, UsageError
 from spokectl.facts import RedisFacts
 from spokectl.model import Kind, Service
 from spokectl.operations.context import Context, running_context
 from spokectl.operations.health import ServiceStatus, judged, observe
 from spokectl.operations.metrics import Page, read_pages, silent_ones
 from spokectl.operations.registry import reached
+from spokectl.printable import is_utf8, quoted
 from spokectl.result import Result
 from spokectl.settings import command_line
 from spokectl.wait import Deadline
@@ -122,6 +123,8 @@ def keys(name: str, file: Path | None, match: str, limit: int, timeout_s: float)
     """At most `limit` keys of the master that match, with type, size and time to live."""
     from spokectl.clients.redis_keys import describe_keys
 
+    if not is_utf8(match):
+        raise UsageError("bad_pattern", f"--match {quoted(match)} is no UTF-8")
     context = running_context(name, file)
     master = master_of(context)
     deadline = Deadline(timeout_s)

@@ -1,7 +1,6 @@
 """The series of the Spokes, and of the collector where there is one, read from their pages of metrics."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spokectl.errors import NotFound, UsageError
+from spokectl.errors import NotFound
 from spokectl.model import Kind, Service
 from spokectl.operations.context import Context, running_context, services_of
 from spokectl.operations.health import PROBE_TIMEOUT_S, ServiceStatus, judged, observe
+from spokectl.operations.patterns import pattern_of
 from spokectl.operations.registry import reached
 from spokectl.result import Result
 from spokectl.settings import command_line
@@ -78,7 +78,7 @@ class MetricsRequest:
 
 def metrics(name: str, file: Path | None, request: MetricsRequest, pause: Callable[[float], None] = time.sleep) -> Result:
     """The series that match; degraded (10) with the reason when a service does not tell its own."""
-    wanted = _pattern(request.match) if request.match is not None else None
+    wanted = pattern_of("--match", request.match) if request.match is not None else None
     context = running_context(name, file)
     sources = _sources(context, request.service)
     before = read_pages(sources) if request.interval_s is not None else []
@@ -188,10 +188,3 @@ def _sources(context: Context, chosen: str | None) -> list[Service]:
             actions=[command_line(context.stack.name, f"metrics --service {name}") for name in names[:1]],
         )
     return found
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise UsageError("bad_pattern", f"--match {text!r} is not a regular expression: {error}") from error
