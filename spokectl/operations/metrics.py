@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spokectl.clients.metrics import Sample
 
 SPOKES = "spokes"
+_COLLECTORS_PORT = "SPOKE_OTEL_METRICS_PORT"
 _GROWING = frozenset({"counter", "histogram"})
 _OF_COLLECTION = frozenset({"instance", "job", "otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
 """Labels by which a collector says where a series comes from; the Spoke's own page has none of them."""
@@ -105,14 +106,26 @@ def read_page(service: Service) -> Page:
     from spokectl.clients.metrics import read_metrics
     from spokectl.clients.probe import NoAnswer
 
-    port = int(service.environment["SPOKE_OTEL_METRICS_PORT"]) if service.kind is Kind.COLLECTOR else service.health.port
     samples: Sequence[Sample] = ()
     silence = ""
     try:
-        samples = read_metrics(*reached(service.address(port)), timeout_s=PROBE_TIMEOUT_S)
+        samples = read_metrics(*_place_of_page(service), timeout_s=PROBE_TIMEOUT_S)
     except NoAnswer as error:
         silence = str(error)
     return Page(service.name, service.kind, samples, time.monotonic(), silence)
+
+
+def _place_of_page(service: Service) -> tuple[str, int]:
+    """NoAnswer where the stack file, which may be one of the user's own, does not say."""
+    from spokectl.clients.probe import NoAnswer
+
+    try:
+        port = int(service.environment[_COLLECTORS_PORT]) if service.kind is Kind.COLLECTOR else service.health.port
+        return reached(service.address(port))
+    except KeyError as error:
+        raise NoAnswer(f"the stack file gives it no {error.args[0]}") from None
+    except ValueError:
+        raise NoAnswer(f"the stack file gives it a {_COLLECTORS_PORT} that is no number") from None
 
 
 def silent_ones(context: Context, pages: Sequence[Page]) -> list[ServiceStatus]:

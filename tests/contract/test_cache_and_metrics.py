@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -161,6 +162,13 @@ def test_stats_keep_a_row_for_a_spoke_that_does_not_tell(spokes: Context) -> Non
         "spoke-3": (None, "killed"),
     }
     assert (result.data.total.memory_used_bytes, result.exit_code) == (7, ExitCode.DEGRADED)
+
+
+def test_a_spoke_that_publishes_no_port_is_a_row_with_the_reason(spokes: Context) -> None:
+    lacking, services = "the stack file gives it no published port 9090", spokes.stack.services
+    services["spoke-2"] = replace(services["spoke-2"], ports=())
+    rows = {each.service: (each.memory_used_bytes, each.reason) for each in stats("second", None).data.spokes}
+    assert (rows["spoke-1"], rows["spoke-2"]) == ((7, ""), (None, f"{lacking}; its log ends: the last words of spoke-2"))
 
 
 def test_buckets_are_left_out_unless_they_are_asked_for(spokes: Context) -> None:
