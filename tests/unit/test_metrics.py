@@ -89,6 +89,12 @@ def test_a_page_that_a_stack_file_of_ones_own_gives_no_place_is_silent(
     assert (read.samples, read.silence) == ((), f"the stack file gives it {silence}")
 
 
+@pytest.mark.parametrize("text", ["a{", 'a{b="c", ="e"} 1.0', "a one", '{"status": "healthy"}'])
+def test_a_page_of_another_form_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        samples(text)
+
+
 def test_a_person_sees_a_column_an_instance_and_a_table_for_the_collector(capsys: pytest.CaptureFixture[str]) -> None:
     pages = [
         page("spoke-2", 2, hits=5),
