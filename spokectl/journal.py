@@ -33,7 +33,8 @@ class Journal:
 
     @contextmanager
     def operation(self, name: str, **facts: object) -> Iterator[dict[str, object]]:
-        """Records the start, and the end with how it ended, whatever ended it. What is put into the dict is said at the end.
+        """Records the start, and the end with how it ended, whatever ended it. What is put into the dict is said at the end,
+        also of one that has failed.
 
         For operations that must not fail because the ledger cannot be written: on a full disk `down` is what helps.
         """
@@ -42,7 +43,7 @@ class Journal:
         try:
             yield ending
         except SpokectlError as error:
-            self._try(name, "failed", code=error.code, message=error.message)
+            self._try(name, "failed", **(ending | {"code": error.code, "message": error.message}))
             raise
         except BaseException as error:
             self._try(name, "broken off", message=type(error).__name__)

@@ -73,11 +73,11 @@ class Service:
     image: str = ""
 
     def address(self, target: int) -> tuple[str, int]:
-        """The published host and port of the container port `target`. KeyError when it is not published."""
+        """The published host and port of the container port `target`. KeyError, with what lacks, when it has none."""
         for port in self.ports:
             if port.target == target:
                 return port.host, port.published
-        raise KeyError(f"{self.name} does not publish {target}")
+        raise KeyError(f"published port {target}")
 
 
 @dataclass(frozen=True)

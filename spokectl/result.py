@@ -4,6 +4,7 @@ Source of the envelope's idea: `result.py` of pipx and the machine contract of l
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,7 +65,7 @@ def dumps(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON types: dataclasses become objects, times RFC 3339, paths and enums texts."""
+    """The value as JSON types: dataclasses become objects, times RFC 3339, paths and enums texts, NaN and infinity null."""
     if is_dataclass(value) and not isinstance(value, type):
         return {name: plain(item) for name, item in asdict(value).items()}
     if isinstance(value, dict):
@@ -75,6 +76,8 @@ def plain(value: Any) -> Any:
         return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for it, though Python would write one
     return value
 
 

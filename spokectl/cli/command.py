@@ -168,9 +168,9 @@ class Command(TyperCommand):
         return write(call, answer) if isinstance(answer, Answer) else ExitCode.OK
 
 
-# `down` ends it all; others heal by themselves, or only look.
 # Of an error: who types or sends a hundred thousand characters need not see them all again.
 _LONGEST_LINE = 1000
+# `down` ends it all; others heal by themselves, or only look.
 _HEALS_NOT_FIRST = frozenset({"down", "drill heal", "drill run", "doctor", "report", "help", "completion"})
 
 

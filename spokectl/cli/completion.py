@@ -20,6 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_SPOKECTL_COMPLETE"
 """Set by the shell's script: `bash_complete`, say. click's protocol."""
 _WITHIN_S = 0.8
+_SHORTEST_S, _LONGEST_S = 0.001, 3600.0
 
 
 @app.command("completion", cls=Command)
@@ -47,13 +48,22 @@ def completion(
 def complete(root: click.Command, instruction: str) -> int:
     """Prints what may follow on the command line. Within a second, without an error: a wrong line has no completions."""
     shell = instruction.partition("_")[0]
-    with _silent_after(float(os.environ.get("SPOKECTL_COMPLETE_WITHIN_S") or _WITHIN_S)):
+    with _silent_after(_within_s()):
         completing = get_completion_class(shell)
         if completing is not None:
             names = completing(root, {}, "spokectl", VARIABLE).complete()
             sys.stdout.write(names + "\n" if names else "")
             sys.stdout.flush()
     return 0
+
+
+def _within_s() -> float:
+    """What the environment says, where it is a time at all: who presses Tab cannot be told that it is none."""
+    try:
+        seconds = float(os.environ.get("SPOKECTL_COMPLETE_WITHIN_S", ""))
+    except ValueError:
+        return _WITHIN_S
+    return seconds if _SHORTEST_S <= seconds <= _LONGEST_S else _WITHIN_S
 
 
 class _TooLate(BaseException):

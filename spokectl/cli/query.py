@@ -22,13 +22,12 @@ class Query:
 
     def __init__(self, expression: str) -> None:
         import jmespath
-        from jmespath.exceptions import JMESPathError
 
         self.expression = expression
         try:
             self._compiled = jmespath.compile(expression)
-            _check_functions(self._compiled.parsed)
-        except (JMESPathError, RecursionError) as error:
+            _check(self._compiled.parsed)
+        except Exception as error:  # noqa: BLE001 - the library has errors of its own, and lets Python's through
             raise UsageError(
                 "bad_query",
                 f"--query: {quoted(expression, _SHOWN_CHARACTERS)} is no JMESPath expression: {_reason(error)}",
@@ -40,15 +39,13 @@ class Query:
 
         Failed (`query_failed`) where the data is of another form than the expression needs.
         """
-        from jmespath.exceptions import JMESPathError
-
         try:
             found = self._compiled.search(plain(data))
-        except (JMESPathError, RecursionError) as error:
+            if as_json or not isinstance(found, str):
+                return dumps(found)
+        except Exception as error:  # noqa: BLE001 - as above; what the command has done must not be lost by it
             shown = quoted(self.expression, _SHOWN_CHARACTERS)
             raise Failed("query_failed", f"--query: {shown} does not fit the answer: {_reason(error)}") from None
-        if as_json or not isinstance(found, str):
-            return dumps(found)
         return printable(found) if sys.stdout.isatty() else found
 
 
@@ -59,34 +56,39 @@ class QueryType(click.ParamType[Query]):
         return value if isinstance(value, Query) else Query(str(value))
 
 
-def _check_functions(tree: Any) -> None:
-    """The library looks a function up only when it gets there, which is after the command has done its work."""
+def _check(tree: Any) -> None:
+    """The library finds a wrong function or step only when it gets there, which is after the command has done its work."""
+    for node in _nodes(tree):
+        if node["type"] == "function_expression":
+            _check_call(node["value"], len(node["children"]))
+        elif node["type"] == "slice" and node["children"][2] == 0:
+            raise ValueError("the step of a slice cannot be 0")
+
+
+def _check_call(name: str, arguments: int) -> None:
     from jmespath.exceptions import ArityError, UnknownFunctionError
     from jmespath.functions import Functions
 
-    for name, arguments in _calls(tree):
-        known = Functions.FUNCTION_TABLE.get(name)
-        if known is None:
-            raise UnknownFunctionError(f"Unknown function: {name}()")
-        signature = known["signature"]
-        variadic = bool(signature) and signature[-1].get("variadic", False)
-        if arguments < len(signature) or (arguments > len(signature) and not variadic):
-            raise ArityError(len(signature), arguments, name)
+    known = Functions.FUNCTION_TABLE.get(name)
+    if known is None:
+        raise UnknownFunctionError(f"Unknown function: {name}()")
+    signature = known["signature"]
+    variadic = bool(signature) and signature[-1].get("variadic", False)
+    if arguments < len(signature) or (arguments > len(signature) and not variadic):
+        raise ArityError(len(signature), arguments, name)
 
 
-def _calls(tree: Any) -> Iterator[tuple[str, int]]:
-    """Every function that is called in the tree, with the number of its arguments."""
-    if not isinstance(tree, dict):
-        return
-    if tree["type"] == "function_expression":
-        yield tree["value"], len(tree["children"])
-    for child in tree["children"]:
-        yield from _calls(child)
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every node of the tree; of a slice the children are numbers."""
+    if isinstance(tree, dict):
+        yield tree
+        for child in tree["children"]:
+            yield from _nodes(child)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    first = str(error).splitlines()[0].rstrip(":")
+    first = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
     # The library says again that it is an expression, and behind the reason repeats the whole of it.
     return printable(re.sub(r"^(Invalid|Bad) jmespath expression: |, for expression$", "", first, flags=re.IGNORECASE))

@@ -36,7 +36,10 @@ def read_metrics(host: str, port: int, path: str = "/metrics", *, timeout_s: flo
 
 def samples(text: str) -> list[Sample]:
     """ValueError for a text of another form."""
-    families = text_string_to_metric_families(text)
+    try:
+        families = list(text_string_to_metric_families(text))
+    except IndexError:  # the library looks behind the end of some
+        raise ValueError("a line ends too early") from None
     return [
         Sample(str(each.name), tuple(sorted(each.labels.items())), float(each.value), str(family.type))
         for family in families

@@ -1,4 +1,7 @@
-"""The keys of a Redis node, walked by SCAN: other clients go on meanwhile, which KEYS would not let them."""
+"""The keys of a Redis node, walked by SCAN: other clients go on meanwhile, which KEYS would not let them.
+
+RedisUnavailable when there is no answer; OutcomeUnknown (`timeout`) when the deadline passes on the way.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +9,8 @@ from typing import Any
 
 import redis
 
-from spokectl.clients.redis import RedisUnavailable, ask, connected, text, unavailable
+from spokectl.clients.redis import ask, connected, text, unavailable
+from spokectl.errors import OutcomeUnknown
 from spokectl.wait import Deadline
 
 _BATCH = 1000
@@ -33,7 +37,7 @@ class KeysSeen:
 
 
 def keys_like(host: str, port: int, password: str, pattern: str, *, timeout_s: float) -> list[str]:
-    """The keys that match, such as `version:*`, in their order. RedisUnavailable when not told within `timeout_s`."""
+    """The keys that match, such as `version:*`, in their order."""
     with connected(host, port, password, timeout_s) as client:
         return sorted({text(key) for batch in _batches(client, pattern, Deadline(timeout_s)) for key in batch})
 
@@ -53,17 +57,25 @@ def describe_keys(host: str, port: int, password: str, pattern: str, limit: int,
 
 
 def unlink_like(host: str, port: int, password: str, patterns: Sequence[str], deadline: Deadline) -> int:
-    """Deletes the keys that match one of the patterns, and says how many there were; the memory is freed beside requests."""
+    """Deletes the keys that match one of the patterns, and says how many there were; the memory is freed beside requests.
+
+    OutcomeUnknown has in its details how many are `deleted` so far.
+    """
     count = 0
     with connected(host, port, password, _TIMEOUT_S) as client:
-        for pattern in patterns:
-            for batch in _batches(client, pattern, deadline):
-                count += int(ask(client, "UNLINK", *batch)) if batch else 0
+        try:
+            for pattern in patterns:
+                for batch in _batches(client, pattern, deadline):
+                    count += int(ask(client, "UNLINK", *batch)) if batch else 0
+        except OutcomeUnknown as late:
+            raise OutcomeUnknown(
+                late.code, f"{late.message}; {count} are deleted", details={"deleted": count}, retryable=True
+            ) from None
     return count
 
 
 def unlink(host: str, port: int, password: str, keys: Sequence[str]) -> int:
-    """Deletes these keys, and says how many were there. RedisUnavailable as above."""
+    """Deletes these keys, and says how many were there."""
     with connected(host, port, password, _TIMEOUT_S) as client:
         return int(ask(client, "UNLINK", *keys)) if keys else 0
 
@@ -77,7 +89,7 @@ def _batches(client: redis.Redis, pattern: str, deadline: Deadline) -> Iterator[
         if text(cursor) == "0":
             return
         if deadline.passed:
-            raise RedisUnavailable(f"not through all its keys after {deadline.timeout_s:g} s")
+            raise OutcomeUnknown("timeout", f"not through all keys of Redis after {deadline.timeout_s:g} s", retryable=True)
 
 
 def _facts(client: redis.Redis, keys: Sequence[bytes]) -> list[KeyFacts]:

@@ -6,12 +6,16 @@ A fault that one runtime alone can do is asked for by its capability (`Drill.nee
 from collections.abc import Sequence
 from contextlib import suppress
 
+from spokectl.clients.redis import tell, text
+from spokectl.clients.redis_answers import fields
 from spokectl.drills.faults import Fault, Undo, undo_act
 from spokectl.drills.shell import in_node
 from spokectl.errors import Incomplete
 from spokectl.model import DOWN, RunState
 from spokectl.operations.balancer import ask_to_reload
+from spokectl.operations.cache import asked
 from spokectl.operations.context import Context, exclusive
+from spokectl.operations.health import PROBE_TIMEOUT_S
 from spokectl.operations.moves import settle_unfinished
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.result import unheard
@@ -74,11 +78,12 @@ def configuration_lost(sentinel: str) -> Fault:
     """The Sentinel is killed, and what it has learnt is gone: it comes back with what the stack file says."""
 
     def inject(context: Context, deadline: Deadline) -> None:
-        in_node(context, sentinel, 'rm "$SPOKE_SENTINEL_DATA_DIR/sentinel.conf"')
+        # It stands still first: it would write the file anew before it is killed.
+        in_node(context, sentinel, 'kill -STOP "$1" && rm "$SPOKE_SENTINEL_DATA_DIR/sentinel.conf"', _pid(context, sentinel))
         context.runtime.kill([sentinel], deadline)
         _reached(context, [sentinel], DOWN, deadline)
 
-    return Fault(f"{sentinel} killed, and its configuration lost", Undo("start", (sentinel,)), inject)
+    return Fault(f"{sentinel} killed, and its configuration lost", Undo("kill_and_start", (sentinel,)), inject)
 
 
 def one_backend_less(balancer: str) -> Fault:
@@ -94,6 +99,13 @@ def one_backend_less(balancer: str) -> Fault:
 def _start(context: Context, undo: Undo, deadline: Deadline) -> None:
     context.runtime.start(undo.services, deadline)
     wait_until_ready(context, list(undo.services), deadline, unheard)
+
+
+@undo_act("kill_and_start")
+def _kill_and_start(context: Context, undo: Undo, deadline: Deadline) -> None:
+    # Of a fault that was broken off it may be left standing still, which no runtime sees that did not do it.
+    context.runtime.kill(undo.services, deadline)
+    _start(context, undo, deadline)
 
 
 @undo_act("make_anew")
@@ -127,6 +139,12 @@ def _end_move(context: Context, _: Undo, __: Deadline) -> None:
 @undo_act("restore_network")
 def _restore_network(context: Context, undo: Undo, _: Deadline) -> None:
     _cutter(context).restore_network(undo.services)
+
+
+def _pid(context: Context, sentinel: str) -> str:
+    """The number of its process, as it is where the process runs."""
+    info = asked(context, sentinel, lambda host, port, _: tell(host, port, None, "INFO", timeout_s=PROBE_TIMEOUT_S))
+    return fields(text(info))["process_id"]
 
 
 def _cutter(context: Context) -> CutsNetwork:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from spokectl.errors import Failed
+from spokectl.errors import Failed, OutcomeUnknown, UsageError
 from spokectl.facts import RedisFacts
 from spokectl.model import Kind, Service
 from spokectl.operations.context import Context, running_context
 from spokectl.operations.health import ServiceStatus, judged, observe
 from spokectl.operations.metrics import Page, read_pages, silent_ones
 from spokectl.operations.registry import reached
+from spokectl.printable import is_utf8, quoted
 from spokectl.result import Result
 from spokectl.settings import command_line
 from spokectl.wait import Deadline
@@ -122,6 +123,8 @@ def keys(name: str, file: Path | None, match: str, limit: int, timeout_s: float)
     """At most `limit` keys of the master that match, with type, size and time to live."""
     from spokectl.clients.redis_keys import describe_keys
 
+    if not is_utf8(match):
+        raise UsageError("bad_pattern", f"--match {quoted(match)} is no UTF-8")
     context = running_context(name, file)
     master = master_of(context)
     deadline = Deadline(timeout_s)
@@ -130,12 +133,22 @@ def keys(name: str, file: Path | None, match: str, limit: int, timeout_s: float)
 
 
 def flush(context: Context, master: str, timeout_s: float) -> Result:
-    """Deletes the registry's keys from the master, and with it from its replica; nothing else, and no Spoke's memory."""
+    """Deletes the registry's keys from the master, and with it from its replica; nothing else, and no Spoke's memory.
+
+    OutcomeUnknown (`timeout`) where the time has sufficed for a part: `details` and the ledger have how many are `deleted`.
+    """
     from spokectl.clients.redis_keys import unlink_like
 
     deadline = Deadline(timeout_s)
     with context.journal.operation("cache flush", services=[master]) as ending:
-        deleted = asked(context, master, lambda host, port, password: unlink_like(host, port, password, OWN_KEYS, deadline))
+        try:
+            deleted = asked(
+                context, master, lambda host, port, password: unlink_like(host, port, password, OWN_KEYS, deadline)
+            )
+        except OutcomeUnknown as late:
+            ending.update(late.details)
+            late.actions = (command_line(context.stack.name, "cache flush"),)
+            raise
         ending["deleted"] = deleted
     pages = read_pages(context.stack.of_kind(Kind.SPOKE))
     return Result(Flushed(master, OWN_KEYS, deleted, [Kept(each.service, memory_used_bytes(each)) for each in pages]))

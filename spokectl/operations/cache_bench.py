@@ -14,7 +14,9 @@ from spokectl.errors import Failed, Incomplete, Interrupted, NotFound, OutcomeUn
 from spokectl.model import Kind
 from spokectl.operations.cache import asked, master_of
 from spokectl.operations.context import Context, running_context
+from spokectl.operations.modules import check_module_name
 from spokectl.operations.registry import Target, address_of, connect, word
+from spokectl.operations.versions import check_version_name
 from spokectl.result import Report, Result
 from spokectl.settings import command_line
 from spokectl.wait import Deadline
@@ -122,6 +124,9 @@ def _check(request: BenchRequest) -> None:
         raise UsageError("bad_value", f"--reads: from 1 to {MAX_READS}")
     if (request.module is None) != (request.version is None):
         raise UsageError("bad_value", "--module and --version go together: they name one version")
+    if request.module is not None and request.version is not None:
+        check_module_name(request.module)
+        check_version_name(request.version)
 
 
 def _existing(context: Context, request: BenchRequest, deadline: Deadline, report: Report) -> "list[Visit]":

@@ -8,6 +8,7 @@ from pathlib import Path
 from spokectl.errors import UsageError
 from spokectl.model import LogLine
 from spokectl.operations.context import open_context, services_of
+from spokectl.operations.patterns import pattern_of
 from spokectl.units import seconds_of
 
 
@@ -22,20 +23,13 @@ def read(
     follow: bool,
 ) -> Iterator[LogLine]:
     """Log lines, oldest first. `tail` counts lines that match `grep`."""
+    wanted = pattern_of("--grep", grep) if grep is not None else None
     context = open_context(name, file)
     chosen = services_of(context.stack, services)
-    wanted = pattern(grep) if grep is not None else None
     after = moment(since, datetime.now(UTC)) if since is not None else None
     if wanted is None:
         return context.runtime.logs(chosen, since=after, tail=tail, follow=follow)
     return _matching(context.runtime.logs(chosen, since=after, tail=None, follow=follow), wanted, tail, follow=follow)
-
-
-def pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise UsageError("bad_pattern", f"--grep {text!r} is not a regular expression: {error}") from error
 
 
 def moment(text: str, now: datetime) -> datetime:

@@ -1,7 +1,6 @@
 """The series of the Spokes, and of the collector where there is one, read from their pages of metrics."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spokectl.errors import NotFound, UsageError
+from spokectl.errors import NotFound
 from spokectl.model import Kind, Service
 from spokectl.operations.context import Context, running_context, services_of
 from spokectl.operations.health import PROBE_TIMEOUT_S, ServiceStatus, judged, observe
+from spokectl.operations.patterns import pattern_of
 from spokectl.operations.registry import reached
 from spokectl.result import Result
 from spokectl.settings import command_line
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spokectl.clients.metrics import Sample
 
 SPOKES = "spokes"
+_COLLECTORS_PORT = "SPOKE_OTEL_METRICS_PORT"
 _GROWING = frozenset({"counter", "histogram"})
 _OF_COLLECTION = frozenset({"instance", "job", "otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
 """Labels by which a collector says where a series comes from; the Spoke's own page has none of them."""
@@ -78,7 +79,7 @@ class MetricsRequest:
 
 def metrics(name: str, file: Path | None, request: MetricsRequest, pause: Callable[[float], None] = time.sleep) -> Result:
     """The series that match; degraded (10) with the reason when a service does not tell its own."""
-    wanted = _pattern(request.match) if request.match is not None else None
+    wanted = pattern_of("--match", request.match) if request.match is not None else None
     context = running_context(name, file)
     sources = _sources(context, request.service)
     before = read_pages(sources) if request.interval_s is not None else []
@@ -105,14 +106,26 @@ def read_page(service: Service) -> Page:
     from spokectl.clients.metrics import read_metrics
     from spokectl.clients.probe import NoAnswer
 
-    port = int(service.environment["SPOKE_OTEL_METRICS_PORT"]) if service.kind is Kind.COLLECTOR else service.health.port
     samples: Sequence[Sample] = ()
     silence = ""
     try:
-        samples = read_metrics(*reached(service.address(port)), timeout_s=PROBE_TIMEOUT_S)
+        samples = read_metrics(*_place_of_page(service), timeout_s=PROBE_TIMEOUT_S)
     except NoAnswer as error:
         silence = str(error)
     return Page(service.name, service.kind, samples, time.monotonic(), silence)
+
+
+def _place_of_page(service: Service) -> tuple[str, int]:
+    """NoAnswer where the stack file, which may be one of the user's own, does not say."""
+    from spokectl.clients.probe import NoAnswer
+
+    try:
+        port = int(service.environment[_COLLECTORS_PORT]) if service.kind is Kind.COLLECTOR else service.health.port
+        return reached(service.address(port))
+    except KeyError as error:
+        raise NoAnswer(f"the stack file gives it no {error.args[0]}") from None
+    except ValueError:
+        raise NoAnswer(f"the stack file gives it a {_COLLECTORS_PORT} that is no number") from None
 
 
 def silent_ones(context: Context, pages: Sequence[Page]) -> list[ServiceStatus]:
@@ -188,10 +201,3 @@ def _sources(context: Context, chosen: str | None) -> list[Service]:
             actions=[command_line(context.stack.name, f"metrics --service {name}") for name in names[:1]],
         )
     return found
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise UsageError("bad_pattern", f"--match {text!r} is not a regular expression: {error}") from error

@@ -98,7 +98,7 @@ def push(target: Target, request: Push, progress: Progress) -> Result:
     from spokectl.clients.registry import encoded
 
     check_module_name(request.module)
-    _check_version_name(request.version)
+    check_version_name(request.version)
     body = encoded(_body(request))
     if len(body) > (limit_bytes := max_body_bytes(target)):
         one = len(request.files) == 1
@@ -214,7 +214,8 @@ def _info(version: "Version") -> VersionInfo:
     )
 
 
-def _check_version_name(version: str) -> None:
+def check_version_name(version: str) -> None:
+    """UsageError (`bad_name`) when no version can have this name."""
     if version.lower() == LATEST:
         raise UsageError("bad_name", "a version cannot be called latest: that stands for the highest one")
     if not VERSION_NAME.match(version):

@@ -13,6 +13,8 @@ from tests.schema import checked
 
 Prepare = Callable[[Path], None]
 HUGE = "9" * 400
+# What Python's own compiler of expressions meets with three different exceptions.
+NO_PATTERNS = ("(", "a{99999999999}", "(" * 3000)
 
 
 def spokectl(folder: Path, words: list[str], **variables: str | None) -> "subprocess.CompletedProcess[bytes]":
@@ -84,13 +86,16 @@ def holds(folder: Path, words: list[str], exit_code: int, **variables: str | Non
         (["drill", "show", "../../etc"], 4),
         (["status", "--watch", "--interval", "0"], 2),
         (["logs", "--tail", "-1"], 2),
-        (["logs", "--grep", "("], 4),
+        *(([*words, each], 2) for words in (["logs", "--grep"], ["metrics", "--match"]) for each in NO_PATTERNS),
         (["logs", "--since", "2026-13-45"], 4),
         # 6: bytes that are no UTF-8
         ([os.fsdecode(b"\xff\xfe")], 2),
         (["status", "--stack", os.fsdecode(b"\xff")], 2),
         (["modules", "get", os.fsdecode(b"\xff"), "--url", "http://127.0.0.1:9"], 2),
         (["config", "get", os.fsdecode(b"\xff")], 4),
+        (["cache", "keys", "--match", os.fsdecode(b"\xff")], 2),
+        (["cache", "bench", "--module", os.fsdecode(b"\xff"), "--version", "v1"], 2),
+        (["cache", "bench", "--module", "a", "--version", os.fsdecode(b"\xff")], 2),
         # 7: what could steer a terminal or a log
         (["sta\x1b[31mtus"], 2),
         (["config", "get", "a\nb"], 4),

@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from spokectl.errors import ExitCode, Failed, NotFound
+from spokectl.errors import ExitCode, Failed, NotFound, OutcomeUnknown
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations import cache as operation
 from spokectl.operations import metrics as metrics_operation
@@ -50,6 +51,18 @@ def test_a_redis_that_is_silent_is_an_error_with_its_reason(context: Context, sa
     assert caught.value.message.startswith("redis-master does not do it: ")
     [started, ended] = context.journal.read()
     assert (started["operation"], started["services"], ended["phase"]) == ("cache flush", ["redis-master"], "failed")
+
+
+def test_a_flush_that_is_too_late_has_an_unknown_outcome_and_the_ledger_says_how_far_it_came(
+    context: Context,
+) -> None:
+    context.state.ensure()
+    with pytest.raises(OutcomeUnknown, match="after 0 s; 2 are deleted") as caught:
+        flush(context, "redis-master", 0)
+    assert (caught.value.code, caught.value.details) == ("timeout", {"deleted": 2})
+    assert caught.value.actions == ("spokectl cache flush --stack second",)
+    [_, ended] = context.journal.read()
+    assert (ended["phase"], ended["code"], ended["deleted"]) == ("failed", "timeout", 2)
 
 
 def test_a_node_is_asked_at_its_address_with_its_password(context: Context) -> None:
@@ -149,6 +162,13 @@ def test_stats_keep_a_row_for_a_spoke_that_does_not_tell(spokes: Context) -> Non
         "spoke-3": (None, "killed"),
     }
     assert (result.data.total.memory_used_bytes, result.exit_code) == (7, ExitCode.DEGRADED)
+
+
+def test_a_spoke_that_publishes_no_port_is_a_row_with_the_reason(spokes: Context) -> None:
+    lacking, services = "the stack file gives it no published port 9090", spokes.stack.services
+    services["spoke-2"] = replace(services["spoke-2"], ports=())
+    rows = {each.service: (each.memory_used_bytes, each.reason) for each in stats("second", None).data.spokes}
+    assert (rows["spoke-1"], rows["spoke-2"]) == ((7, ""), (None, f"{lacking}; its log ends: the last words of spoke-2"))
 
 
 def test_buckets_are_left_out_unless_they_are_asked_for(spokes: Context) -> None:

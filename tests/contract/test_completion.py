@@ -112,6 +112,12 @@ def test_a_registry_that_hangs_is_not_waited_for(tmp_path: Path, silent_port: in
         assert tab(tmp_path, "modules get ", **variables) == []
 
 
+@pytest.mark.parametrize("within_s", ["", "abc", "nan", "inf", "1e300", "-1", "0"])
+def test_a_time_that_is_none_is_no_word_either(tmp_path: Path, within_s: str) -> None:
+    """On a slow machine nothing is offered: the usual time holds then."""
+    assert tab(tmp_path, "ev", SPOKECTL_COMPLETE_WITHIN_S=within_s) in (["events"], [])
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_has_its_script(tmp_path: Path, shell: str) -> None:
     done = spokectl(tmp_path, "completion", shell)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spokectl.cli.app import COMMANDS
 from spokectl.cli.reference import PAGES, every_command
 from spokectl.drills.catalog import all_drills
 from spokectl.stackfile import default_stack_file, load_stack
@@ -23,6 +24,13 @@ def test_every_command_and_drill_has_a_heading() -> None:
 
     assert set(headings("commands.md")) >= {words for words, _ in every_command()}
     assert sorted(headings("drill-list.md")) == sorted(all_drills())
+
+
+def test_every_command_has_a_line_in_the_readme_s_table() -> None:
+    _, _, behind = (DOCS.parent / "README.md").read_text(encoding="utf-8").partition("| Command | What it does |\n")
+    table, _, _ = behind.partition("\n\n")
+    named = {word for row in table.splitlines() for word in re.findall(r"`(\w+)", row.split(" | ")[0])}
+    assert named == set(COMMANDS)
 
 
 def test_every_setting_has_a_row_with_its_default() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from spokectl.cli.command import Answer, Call, write
 from spokectl.cli.query import Query
-from spokectl.errors import Failed, UsageError
+from spokectl.errors import Degraded, ExitCode, Failed, UsageError
+from spokectl.result import Result
 from spokectl.settings import StackRecord, StackState
 from spokectl.stackfile import default_stack_file
 from tests.contract.test_cli import spokectl
@@ -39,7 +41,10 @@ def test_the_data_is_what_stands_under_data_in_the_envelope(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "a[", "a b", "'x", "nosuch(@)", "[?starts_with(name)]", "length(@, @)", "sum()", "\x1b[1m", "\n", "(" * 5000],
+    [
+        *("", "a[", "a b", "'x", "nosuch(@)", "[?starts_with(name)]", "length(@, @)", "sum()", "\x1b[1m", "\n", "(" * 5000),
+        *("[::0]", "a[?b[1:2:0]]", "sort_by(@, &a[::0])", f"[{'1' * 5000}]"),
+    ],
 )
 @pytest.mark.parametrize("json_too", [[], ["--json"]])
 def test_a_wrong_expression_is_found_before_anything_is_done(tmp_path: Path, expression: str, json_too: list[str]) -> None:
@@ -52,10 +57,31 @@ def test_a_wrong_expression_is_found_before_anything_is_done(tmp_path: Path, exp
     assert spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL").stdout == "info\n"
 
 
-def test_an_answer_of_another_form_is_told_from_what_the_command_did(tmp_path: Path) -> None:
-    done = spokectl(tmp_path, "down", "--query", "sum(stack)")
+# The library raises errors of its own for the first, and lets Python's through for the others.
+UNFIT = ["sum(stack)", "stack > `1`", "ceil(to_number('inf'))"]
+
+
+@pytest.mark.parametrize("expression", UNFIT)
+def test_an_answer_of_another_form_is_told_from_what_the_command_did(tmp_path: Path, expression: str) -> None:
+    done = spokectl(tmp_path, "down", "--query", expression)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: --query: 'sum(stack)' does not fit the answer: ")
+    assert done.stderr.startswith(f"error: --query: {expression!r} does not fit the answer: ")
+
+
+@pytest.mark.parametrize("expression", UNFIT)
+def test_what_the_command_did_keeps_its_exit_code(expression: str, capsys: pytest.CaptureFixture[str]) -> None:
+    query = Query(expression)
+    call = Call("up", "spoke", False, None, json=True, query=query, bare=True, quiet=False, verbose=False, no_input=True)
+    degraded = Result({"stack": "spoke"}, exit_code=ExitCode.DEGRADED, error=Degraded("degraded", "spoke-1 is down"))
+    assert write(call, Answer(degraded)) is ExitCode.DEGRADED
+    said = capsys.readouterr()
+    assert (said.out, "error: spoke-1 is down" in said.err, "does not fit the answer" in said.err) == ("", True, True)
+
+
+def test_what_is_no_number_of_json_is_null() -> None:
+    """JMESPath lets `to_number` give null for a text that is no number; the library takes Python's word for what is one."""
+    expression = "[to_number('nan'), to_number('-inf'), `1e999`, to_number('1.5')]"
+    assert Query(expression).line({}, as_json=False) == "[null,null,null,1.5]"
 
 
 def test_an_error_is_for_people_also_beside_json(tmp_path: Path) -> None:

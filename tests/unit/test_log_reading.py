@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from spokectl.errors import NotFound, UsageError
-from spokectl.operations.logs import moment, pattern, read
+from spokectl.operations.logs import moment, read
+from spokectl.operations.patterns import pattern_of
 from spokectl.settings import StackRecord, StackState
 
 STACK = """
@@ -91,7 +92,21 @@ def test_a_moment_is_so_long_ago_or_a_time() -> None:
         assert caught.value.code == "bad_time"
 
 
-def test_a_pattern_is_a_regular_expression() -> None:
-    assert pattern("a|b").search("xb")
-    with pytest.raises(UsageError, match="unterminated"):
-        pattern("[")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[", "unterminated"),
+        ("a{99999999999}", "too large"),
+        ("(" * 3000, "nested too deeply"),
+        ("(?P<\x1b>a)", "bad character"),
+    ],
+)
+def test_a_pattern_is_a_regular_expression_that_can_be_used(text: str, reason: str) -> None:
+    assert pattern_of("--grep", "a|b").search("xb")
+    with pytest.raises(UsageError, match=f"^--grep .*{reason}") as caught:
+        pattern_of("--grep", text)
+    assert (caught.value.code, caught.value.message.isprintable(), len(caught.value.message) < 400) == (
+        "bad_pattern",
+        True,
+        True,
+    )

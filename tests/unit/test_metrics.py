@@ -6,8 +6,8 @@ import pytest
 
 from spokectl.clients.metrics import samples
 from spokectl.errors import ExitCode, UsageError
-from spokectl.model import Kind
-from spokectl.operations.metrics import Metrics, MetricsRequest, Page, metrics, table_of
+from spokectl.model import HealthProbe, Kind, Service
+from spokectl.operations.metrics import Metrics, MetricsRequest, Page, metrics, read_page, table_of
 from spokectl.output.metrics import metrics_notes, number_text, print_metrics
 
 SPOKE = """
@@ -70,6 +70,29 @@ def test_between_two_reads_what_only_grows_has_a_rate_also_when_it_began_anew_or
 def test_what_is_no_number_in_json_is_null() -> None:
     [nan] = [each for each in table_of([page("spoke-1", 0, active="NaN")]) if each.text == ACTIVE]
     assert nan.values == {"spoke-1": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment", "silence"),
+    [
+        (Kind.SPOKE, {}, "no published port 9090"),
+        (Kind.COLLECTOR, {}, "no SPOKE_OTEL_METRICS_PORT"),
+        (Kind.COLLECTOR, {"SPOKE_OTEL_METRICS_PORT": "8889"}, "no published port 8889"),
+        (Kind.COLLECTOR, {"SPOKE_OTEL_METRICS_PORT": "x"}, "a SPOKE_OTEL_METRICS_PORT that is no number"),
+    ],
+)
+def test_a_page_that_a_stack_file_of_ones_own_gives_no_place_is_silent(
+    kind: Kind, environment: dict[str, str], silence: str
+) -> None:
+    service = Service("own", kind, "", HealthProbe("http", 9090), environment, "own")
+    read = read_page(service)
+    assert (read.samples, read.silence) == ((), f"the stack file gives it {silence}")
+
+
+@pytest.mark.parametrize("text", ["a{", 'a{b="c", ="e"} 1.0', "a one", '{"status": "healthy"}'])
+def test_a_page_of_another_form_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        samples(text)
 
 
 def test_a_person_sees_a_column_an_instance_and_a_table_for_the_collector(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,10 +16,12 @@ from spokectl.operations.health import PROBE_TIMEOUT_S, probe
 from spokectl.operations.moves import MoveRequest
 from spokectl.operations.redis import moves
 from spokectl.operations.registry import address_of
+from spokectl.wait import Deadline, wait_until
 
 GROUP = "Redis"
 _TILT_AFTER_S = 2.0
 _TILT_ENDS_WITHIN_S = 120.0
+_KNOWN_WITHIN_S = 60.0
 _OK, _NOT_FOUND = 200, 404
 _ASKED_TIMES = 10
 
@@ -155,7 +157,7 @@ def configuration_of_one_lost(stage: Stage) -> None:
     if stage.holder("master") == stage.names(Kind.REDIS)[0]:
         # What the stack file says of the master shall be wrong.
         stage.operate("switchover redis", lambda report: moves.switchover(stage.context, MoveRequest(), report))
-    before = _known(stage, kept)
+    before = known_at_last(stage, kept)
     with stage.broken(configuration_lost(lost)):
         stage.go_on()
     stage.until(
@@ -277,6 +279,19 @@ def _known(stage: Stage, sentinel: str) -> tuple[str, int, int] | None:
     """Who is master, by which epoch, and by how many Sentinels it is watched."""
     view = _view(stage, sentinel)
     return (view.master, view.facts.epoch, view.facts.sentinels) if view else None
+
+
+def known_at_last(stage: Stage, sentinel: str) -> tuple[str, int, int]:
+    """What it knows, once it names a master. OutcomeUnknown (`timeout`) when it does not."""
+    found: list[tuple[str, int, int]] = []
+
+    def blocker() -> str | None:
+        known = _known(stage, sentinel)
+        found[:] = [known] if known and known[0] else []
+        return None if found else "it names nobody"
+
+    wait_until(blocker, Deadline(_KNOWN_WITHIN_S), what=f"{sentinel} says who is master")
+    return found[0]
 
 
 def _flags(stage: Stage, sentinel: str) -> str:
