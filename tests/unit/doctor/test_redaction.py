@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from spokectl.operations.report.gather import LOG_BYTES, last_of
+from spokectl.operations.report.gather import LOG_BYTES, environment, last_of
 from spokectl.operations.report.redaction import Redaction, named_secrets, secrets_in, secrets_in_document
 
 CANARY = 'can"ary $1\\ ü/é'
@@ -102,3 +102,28 @@ def test_a_long_log_ends_with_whole_lines() -> None:
     assert text.endswith(kept)
     assert len(kept.splitlines()[0]) == 9
     assert last_of("short\n") == "short\n"
+
+
+def test_of_the_shell_only_variables_without_secrets_are_kept() -> None:
+    """DOCKER_AUTH_CONFIG holds what registries are logged in to with: a prefix had let it through."""
+    kept = {"DOCKER_CONTEXT": "far", "COMPOSE_FILE": "a.yml", "SPOKE_BIND": "::1", "LC_ALL": "C", "no_proxy": "a,.b"}
+    others = {"DOCKER_AUTH_CONFIG": "canary", "COMPOSE_X": "canary", "HTTP_AUTH": "canary", "PATHS": "c", "TERMINAL": "c"}
+    assert environment({**kept, **others}) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("http_proxy", "http://user:pa/ss@host:3128", "http://host:3128"),
+        ("HTTPS_PROXY", "http://user:p@/s#?s@host:3128/canary?canary", "http://host:3128"),
+        ("ALL_PROXY", "user:canary@host:3128", "host:3128"),
+        ("all_proxy", "socks5h://host:1080/", "socks5h://host:1080"),
+        ("HTTP_PROXY", "host:3128", "host:3128"),
+        ("HTTP_PROXY", "http://[::1]:3128", "http://[::1]:3128"),
+        ("HTTP_PROXY", "", ""),
+        ("DOCKER_HOST", "unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
+        ("DOCKER_HOST", "ssh://user:can/ary@host", "ssh://host"),
+    ],
+)
+def test_an_address_of_the_shell_is_without_user_and_password(name: str, value: str, shown: str) -> None:
+    assert environment({name: value}) == {name: shown}
