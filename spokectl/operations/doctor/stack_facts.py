@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from spokectl.errors import Refused
+from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Underway, read_lines
 from spokectl.model import Kind, RunState
 from spokectl.operations.context import is_locked, open_stack
@@ -16,12 +16,11 @@ from spokectl.operations.doctor.stack import (
     FolderFacts,
     LeftoverFacts,
     ModeFacts,
-    PasswordFacts,
     StackFileFacts,
     StaleFacts,
 )
 from spokectl.operations.rollout import CONNECTIONS_BESIDE_SPOKES, require_enough_connections
-from spokectl.operations.secret_settings import is_secret
+from spokectl.operations.secret_settings import require_own_secrets
 from spokectl.operations.settings import require_shapes
 from spokectl.runtime.local.leftovers import Stale, stale_files
 from spokectl.runtime.select import DOCKER
@@ -143,15 +142,16 @@ def connections(scene: Scene) -> ConnectionFacts:
     return ConnectionFacts(sum(numbers(Kind.SPOKE, "SPOKE_POSTGRES_MAX_CONNS")), CONNECTIONS_BESIDE_SPOKES, allowed)
 
 
-def passwords(scene: Scene) -> PasswordFacts:
+def passwords(scene: Scene) -> str:
+    """Refused (`well_known_passwords`) where `up` would be, with the same ways out of it."""
     stack = scene.stack
-    known = [each.name for each in stack.settings.values() if is_secret(each.name) and each.value == each.default]
-    hosts = {port.host for service in stack.services.values() for port in service.ports}
-    return PasswordFacts(
-        tuple(sorted(known)),
-        tuple(sorted(hosts)),
-        (
-            scene.command("config set SPOKE_BIND=127.0.0.1"),
-            *(scene.command(f"config set {name}=-") for name in sorted(known)),
-        ),
-    )
+    require_own_secrets(stack, stack.services, lambda: _has_data(scene))
+    return "no server that others reach has a password that everybody knows"
+
+
+def _has_data(scene: Scene) -> bool:
+    """False where nobody can tell: then no deletion is advised, and `up` refuses what data forbids."""
+    try:
+        return scene.context_for_up.runtime.has_data()
+    except (SpokectlError, NotChecked):
+        return False
