@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spokectl.operations.context import exclusive
 from spokectl.settings import StackRecord, StackState
 from spokectl.stackfile import default_stack_file
 from tests.contract.test_cli import ENVELOPE, spokectl
@@ -124,6 +125,20 @@ def test_fix_mends_what_is_safe_and_says_what_it_did(tmp_path: Path) -> None:
     assert ((folder / "events.jsonl").stat().st_mode & 0o777, (folder / "stack.env.new").exists()) == (0o600, False)
     assert examined(tmp_path, "--fix")[1]["data"]["fixed"] == []
     assert (folder / "stack.env").read_text() == "SPOKE_LOG_LEVEL=debug"
+
+
+def test_fix_is_refused_while_another_command_works_on_the_stack_and_says_what_it_found(tmp_path: Path) -> None:
+    """It had ended with 0 and a warning."""
+    damaged(tmp_path, "stack.env", "")
+    state = StackState("spoke", tmp_path / "state")
+    state.events_file.touch()
+    state.events_file.chmod(0o644)
+    with exclusive(state, "up"):
+        code, answer, checks = examined(tmp_path, "--fix")
+    assert (code, answer["status"], answer["error"]["code"], answer["error"]["retryable"]) == (5, "error", "locked", True)
+    assert (checks["state-folder"]["verdict"], answer["data"]["fixed"]) == ("warning", [])
+    assert state.events_file.stat().st_mode & 0o777 == 0o644
+    assert examined(tmp_path, "--fix")[1]["data"]["fixed"]
 
 
 def unpacked(archive: Path) -> dict[str, str]:
