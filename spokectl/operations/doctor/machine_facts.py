@@ -157,15 +157,22 @@ def memory(scene: Scene) -> MemoryFacts:
     import psutil
 
     whole = psutil.virtual_memory()
-    limit, used = (_number(_CGROUPS / name) for name in ("memory.max", "memory.current"))
-    if limit is None or used is None or limit > whole.total:
+    within = memory_of_group(_CGROUPS)
+    if within is None or within[1] > whole.total:
         return MemoryFacts(whole.available, whole.total, scene.runs)
-    return MemoryFacts(min(whole.available, max(0, limit - used)), limit, scene.runs)
+    available, limit = within
+    return MemoryFacts(min(whole.available, available), limit, scene.runs)
 
 
-def _number(path: Path) -> int | None:
+def memory_of_group(folder: Path) -> tuple[int, int] | None:
+    """What a control group's processes may still take, and its limit, in bytes; None where it has none.
+
+    Source of the rule: what kubelet and `docker stats` take for used; the kernel gives inactive pages of files back first.
+    """
     try:
-        return int(path.read_text())
+        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        kinds = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(kinds.get("inactive_file", 0))), limit
     except (OSError, ValueError):
         return None
 
