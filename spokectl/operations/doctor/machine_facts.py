@@ -126,18 +126,20 @@ def ports(scene: Scene) -> PortFacts:
 
 
 def disks(scene: Scene) -> list[DiskFacts]:
-    folders = [scene.state.folder]
+    folders = [_nearest(scene.state.folder)]
     if scene.runtime_name == DOCKER:
-        folders.append(_engines_folder())
+        from spokectl.runtime.docker import engine as docker
+
+        said = str(docker.connect().info()["DockerRootDir"])
+        folders += engines_folder(docker.endpoint(os.environ), Path(said))
     # One file system is said once.
-    found = {folder.stat().st_dev: folder for folder in map(_nearest, folders)}
+    found = {folder.stat().st_dev: folder for folder in folders}
     return [_disk(folder) for folder in found.values()]
 
 
-def _engines_folder() -> Path:
-    from spokectl.runtime.docker.engine import connect
-
-    return Path(str(connect().info()["DockerRootDir"]))
+def engines_folder(endpoint: str, folder: Path) -> list[Path]:
+    """The engine's data, or nothing: what an engine elsewhere, or in a virtual machine, names is no path of this machine."""
+    return [folder] if endpoint.startswith("unix://") and folder.is_dir() else []
 
 
 def _nearest(path: Path) -> Path:

@@ -28,7 +28,7 @@ from spokectl.operations.doctor.machine import (
     judge_memory,
     judge_ports,
 )
-from spokectl.operations.doctor.machine_facts import memory_of_group, version_in
+from spokectl.operations.doctor.machine_facts import engines_folder, memory_of_group, version_in
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 MIB, GIB = 1 << 20, 1 << 30
@@ -124,3 +124,11 @@ def test_what_the_kernel_keeps_of_files_is_available_in_a_control_group(tmp_path
     assert memory_of_group(tmp_path) == (910, 1000)
     (tmp_path / "memory.max").write_text("max\n")
     assert memory_of_group(tmp_path) is None
+
+
+def test_the_data_of_an_engine_elsewhere_is_on_no_disk_of_this_machine(tmp_path: Path) -> None:
+    assert engines_folder("unix:///var/run/docker.sock", tmp_path) == [tmp_path]
+    assert engines_folder("ssh://host", tmp_path) == []
+    assert engines_folder("tcp://host:2376", tmp_path) == []
+    # As with Docker Desktop.
+    assert engines_folder("unix:///home/me/.docker/run/docker.sock", tmp_path / "in-the-vm") == []
