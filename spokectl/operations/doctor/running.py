@@ -140,7 +140,12 @@ def judge_replication(stack: str, statuses: Sequence[ServiceStatus]) -> Sequence
     [(name, primary)] = primaries
     look = command_line(stack, "postgres lag")
     findings = [_follower(name, each, look) for each in primary.followers]
-    if not any(each.state == "streaming" for each in primary.followers):
+    streams = any(each.state == "streaming" for each in primary.followers)
+    if not streams and [each.service for each in statuses if each.kind is Kind.POSTGRES] == [name]:
+        found = f"{name} is the only PostgreSQL node that the stack file describes"
+        why = "what is written is on one node alone, and nothing takes its place when it is lost"
+        findings.append(warning(found, why, "describe a standby beside it, as stack/ha-stack.yml does: docs/stack-file.md"))
+    elif not streams:
         why = "what is written now is on one node alone"
         findings.append(problem(f"no standby streams from {name}", why, command_line(stack, "up")))
     elif not primary.commits_wait:

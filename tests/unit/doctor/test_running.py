@@ -179,6 +179,7 @@ def with_follower(**changes: object) -> PostgresFacts:
         ([primary(), standby()], None, ""),
         ([primary(with_follower(state="catchup")), standby()], PROBLEM, "no standby streams"),
         ([primary(replace(PRIMARY, followers=())), standby()], PROBLEM, "no standby streams from postgres-primary"),
+        ([primary(replace(PRIMARY, followers=())), down("postgres-replica")], PROBLEM, "no standby streams"),
         ([primary(replace(PRIMARY, commits_wait=False)), standby()], WARNING, "does not wait"),
         ([primary(with_follower(replay_lag_bytes=100 << 20)), standby()], WARNING, "100 MiB behind"),
         ([primary(with_follower(silent_s=30.0)), standby()], WARNING, "silent for 30 s"),
@@ -195,6 +196,12 @@ def test_replication_protects_what_is_written(statuses: list[ServiceStatus], ver
         assert bad == []
     else:
         assert (verdict, True) in [(each, named in said) for each, said in bad]
+
+
+def test_a_stack_that_is_described_with_one_node_is_no_problem_for_ever() -> None:
+    found = judge_replication("spoke", [primary(replace(PRIMARY, followers=())), service("spoke-1", Kind.SPOKE)])
+    assert worst_of(found) == [(WARNING, "postgres-primary is the only PostgreSQL node that the stack file describes")]
+    require_remedies(found)
 
 
 def slot(**changes: object) -> Slot:
