@@ -14,7 +14,6 @@ from spokectl.journal import read_lines
 from spokectl.model import Kind
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.machine import (
-    DOCKER,
     ClockFacts,
     DiskFacts,
     EngineFacts,
@@ -27,6 +26,7 @@ from spokectl.operations.doctor.machine import (
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.health import operator_credentials
 from spokectl.runtime.base import served_ports
+from spokectl.runtime.select import DOCKER
 
 _PROGRAM_TIMEOUT_S = 10.0
 _DATABASE_TIMEOUT_S = 3.0
@@ -69,7 +69,7 @@ def binaries(scene: Scene) -> ProgramFacts:
         programs["postgres"] = folder / "postgres"
     # A Sentinel is a Redis under another name.
     said = [_said(name, path) for name, path in programs.items() if name != "redis-sentinel"]
-    wheels = [f"{name} {_installed(name)}" for name in found.shims if name == "nanio"]
+    wheels = [f"{name} {installed(name) or '(no version)'}" for name in found.shims if name == "nanio"]
     return ProgramFacts(scene.runtime_name, (*sorted(said), *wheels))
 
 
@@ -100,11 +100,12 @@ def version_in(name: str, said: str) -> str:
     return f"{name} {found[0]}" if found else f"{name} (no version)"
 
 
-def _installed(distribution: str) -> str:
+def installed(distribution: str) -> str | None:
+    """Its version; None where there is none."""
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return "(no version)"
+        return None
 
 
 def ports(scene: Scene) -> PortFacts:

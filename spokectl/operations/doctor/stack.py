@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spokectl.operations.doctor.findings import Finding, ok, problem, warning
+from spokectl.operations.rollout import Connections
 
 _FIX = "spokectl doctor --fix"
 
@@ -105,16 +106,7 @@ def judge_stack_file(facts: StackFileFacts) -> Sequence[Finding]:
     return [read, *(warning(notice, why, "take it out, or: spokectl up --runtime docker") for notice in facts.notices)]
 
 
-@dataclass(frozen=True)
-class ConnectionFacts:
-    """Connections that all Spokes may open, what is needed `beside` them, and what PostgreSQL allows."""
-
-    pools: int
-    beside: int
-    allowed: int | None
-
-
-def judge_connections(facts: ConnectionFacts) -> Sequence[Finding]:
+def judge_connections(facts: Connections) -> Sequence[Finding]:
     """One that does not fit has been refused by `require_enough_connections`."""
     allowed = "as many as PostgreSQL likes" if facts.allowed is None else str(facts.allowed)
-    return [ok(f"the Spokes' pools take {facts.pools}, {facts.beside} are needed beside them, and {allowed} are allowed")]
+    return [ok(f"the Spokes' pools take {facts.wanted}, {facts.beside} are needed beside them, and {allowed} are allowed")]

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Underway, read_lines
-from spokectl.model import Kind, RunState
+from spokectl.model import RunState
+from spokectl.operations import rollout
 from spokectl.operations.context import is_locked, open_stack
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.doctor.stack import (
-    ConnectionFacts,
     FolderFacts,
     LeftoverFacts,
     ModeFacts,
     StackFileFacts,
     StaleFacts,
 )
-from spokectl.operations.rollout import CONNECTIONS_BESIDE_SPOKES, require_enough_connections
+from spokectl.operations.rollout import Connections, require_enough_connections
 from spokectl.operations.secret_settings import require_own_secrets
 from spokectl.operations.settings import require_shapes
 from spokectl.runtime.local.leftovers import Stale, stale_files
@@ -129,17 +129,10 @@ def settings(scene: Scene) -> int:
     return len(scene.stack.settings)
 
 
-def connections(scene: Scene) -> ConnectionFacts:
+def connections(scene: Scene) -> Connections:
     """Refused (`too_many_connections`) where they do not fit."""
-    stack = scene.stack
-    require_enough_connections(stack)
-
-    def numbers(kind: Kind, variable: str) -> list[int]:
-        texts = [service.environment.get(variable, "") for service in stack.of_kind(kind)]
-        return [int(text) for text in texts if text.isascii() and text.isdecimal()]
-
-    allowed = min(numbers(Kind.POSTGRES, "SPOKE_POSTGRES_MAX_CONNECTIONS"), default=None)
-    return ConnectionFacts(sum(numbers(Kind.SPOKE, "SPOKE_POSTGRES_MAX_CONNS")), CONNECTIONS_BESIDE_SPOKES, allowed)
+    require_enough_connections(scene.stack)
+    return rollout.connections(scene.stack)
 
 
 def passwords(scene: Scene) -> str:

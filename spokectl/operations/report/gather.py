@@ -8,7 +8,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from spokectl.model import LogLine, Setting
 from spokectl.operations import events, observe
 from spokectl.operations.context import stack_file, stack_files
 from spokectl.operations.doctor.findings import NotChecked
+from spokectl.operations.doctor.machine_facts import installed
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.report.redaction import named_secrets, secrets_in, secrets_in_document
 from spokectl.operations.secret_settings import is_secret
@@ -114,7 +114,7 @@ def versions(scene: Scene) -> dict[str, Any]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "runtime": scene.runtime_name,
-        "wheels": {name: _installed(name) for name in _WHEELS},
+        "wheels": {name: installed(name) for name in _WHEELS},
     }
     if scene.runtime_name == DOCKER:
         from spokectl.runtime.docker.compose import compose_version
@@ -126,13 +126,6 @@ def versions(scene: Scene) -> dict[str, Any]:
         except SpokectlError as error:
             found["engine_error"] = error.message
     return found
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def settings(scene: Scene) -> list[Setting]:

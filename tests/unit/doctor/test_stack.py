@@ -7,7 +7,6 @@ import pytest
 
 from spokectl.operations.doctor.findings import Finding, Verdict
 from spokectl.operations.doctor.stack import (
-    ConnectionFacts,
     FolderFacts,
     LeftoverFacts,
     ModeFacts,
@@ -19,6 +18,7 @@ from spokectl.operations.doctor.stack import (
     judge_stack_file,
     judge_stale,
 )
+from spokectl.operations.rollout import Connections
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 
@@ -44,7 +44,7 @@ def folder(*modes: ModeFacts) -> FolderFacts:
         (judge_leftovers, LeftoverFacts(moves=("switchover was broken off",)), PROBLEM, "broken off", False),
         (judge_leftovers, LeftoverFacts(doomed_volumes="/v.deleted", down="down"), WARNING, "/v.deleted", False),
         (judge_stack_file, StackFileFacts(("a.yml", "b.yml"), 14), OK, "a.yml and b.yml: 14", False),
-        (judge_connections, ConnectionFacts(60, 16, 200), OK, "200 are allowed", False),
+        (judge_connections, Connections(60, 16, 200), OK, "200 are allowed", False),
     ],
 )
 def test_facts_have_their_verdict(
