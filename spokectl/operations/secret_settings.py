@@ -17,7 +17,7 @@ WELL_KNOWN = frozenset(
         *("admin", "changeme", "minioadmin", "password", "postgres", "redis", "secret", "spoke", "test"),
     }
 )
-_SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
+SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
 _OF_A_DATABASE = re.compile(r"SPOKE_POSTGRES_(\w+_)?(USER|PASSWORD|DATABASE)\Z")
 # Who asks for a password. A Spoke only knows those of others.
 _ASKS = frozenset({Kind.POSTGRES, Kind.REDIS, Kind.S3})
@@ -29,7 +29,7 @@ _SHORTEST_KEY, _LONGEST_BYTES = 8, 512
 
 
 def is_secret(name: str) -> bool:
-    return any(word in name for word in _SECRET_WORDS)
+    return any(word in name for word in SECRET_WORDS)
 
 
 def is_of_a_database(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spokectl.operations.context import exclusive
 from spokectl.settings import StackRecord, StackState
 from spokectl.stackfile import default_stack_file
 from tests.contract.test_cli import ENVELOPE, spokectl
@@ -75,6 +76,24 @@ def test_what_is_damaged_is_a_problem_with_what_mends_it(tmp_path: Path, name: s
     assert plain.stderr.startswith("error: ")
 
 
+def test_a_password_that_everybody_knows_is_judged_as_up_does(tmp_path: Path) -> None:
+    """Both ways they had differed: NGINX alone may be open to others, and a bad password of one's own is a bad one."""
+    damaged(tmp_path, "stack.env", "")
+    (tmp_path / "state" / "spoke" / "override.yml").write_text("services: {nginx: {ports: ['0.0.0.0:18099:8080']}}")
+    assert examined(tmp_path)[2]["passwords"]["verdict"] == "ok"
+
+    names = [f"SPOKE_{each}" for each in ("POSTGRES_REPLICATION_PASSWORD", "POSTGRES_OPERATOR_PASSWORD", "REDIS_PASSWORD")]
+    own = dict.fromkeys([*names, "SPOKE_S3_SECRET_KEY"], "Nobody-else-has-this")
+    settings = {**own, "SPOKE_POSTGRES_PASSWORD": "changeme", "SPOKE_BIND": "0.0.0.0"}
+    damaged(tmp_path, "stack.env", "".join(f"{name}={value}\n" for name, value in settings.items()))
+    done = spokectl(tmp_path, "up", "--json")
+    refused = json.loads(done.stdout)["error"]
+    assert refused["code"] == "well_known_passwords"
+    [finding] = examined(tmp_path)[2]["passwords"]["findings"]
+    assert (finding["verdict"], finding["found"], finding["actions"]) == ("problem", refused["message"], refused["actions"])
+    assert "spokectl up --generate-secrets" in finding["actions"]
+
+
 def test_a_state_folder_that_is_none_is_a_problem(tmp_path: Path) -> None:
     code, _, checks = examined(tmp_path, SPOKECTL_STATE_DIR="relative")
     assert (code, checks["state-folder"]["verdict"]) == (10, "problem")
@@ -106,6 +125,20 @@ def test_fix_mends_what_is_safe_and_says_what_it_did(tmp_path: Path) -> None:
     assert ((folder / "events.jsonl").stat().st_mode & 0o777, (folder / "stack.env.new").exists()) == (0o600, False)
     assert examined(tmp_path, "--fix")[1]["data"]["fixed"] == []
     assert (folder / "stack.env").read_text() == "SPOKE_LOG_LEVEL=debug"
+
+
+def test_fix_is_refused_while_another_command_works_on_the_stack_and_says_what_it_found(tmp_path: Path) -> None:
+    """It had ended with 0 and a warning."""
+    damaged(tmp_path, "stack.env", "")
+    state = StackState("spoke", tmp_path / "state")
+    state.events_file.touch()
+    state.events_file.chmod(0o644)
+    with exclusive(state, "up"):
+        code, answer, checks = examined(tmp_path, "--fix")
+    assert (code, answer["status"], answer["error"]["code"], answer["error"]["retryable"]) == (5, "error", "locked", True)
+    assert (checks["state-folder"]["verdict"], answer["data"]["fixed"]) == ("warning", [])
+    assert state.events_file.stat().st_mode & 0o777 == 0o644
+    assert examined(tmp_path, "--fix")[1]["data"]["fixed"]
 
 
 def unpacked(archive: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """All checks, in the order in which they are said; and what `doctor` and `report` make of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,13 @@ _STACK: tuple[Check[Scene, Any], ...] = (
         _PROBLEM,
         why="under load Spokes are refused connections, and requests fail",
     ),
-    Check("passwords", stack_facts.passwords, stack.judge_passwords),
+    Check(
+        "passwords",
+        stack_facts.passwords,
+        lambda said: [ok(said)],
+        _PROBLEM,
+        why="whoever reaches this machine can log in, and `up` is refused before it changes anything",
+    ),
     Check("ports", machine_facts.ports, machine.judge_ports),
     Check("stale-files", stack_facts.stale, stack.judge_stale),
     Check("leftovers", stack_facts.leftovers, stack.judge_leftovers),
@@ -86,7 +92,8 @@ class Examined:
 def examine(name: str, file: Path | None, *, heal: Heal | None = None) -> Result:
     """Every check with its verdict. Degraded (10) where there is a problem; warnings alone are no reason for it.
 
-    With `heal` what is safe is mended first, and then all is looked at again. It never raises, whatever is broken.
+    With `heal` what is safe is mended first, and then all is looked at again; where there is something to mend while another
+    command works on the stack, the error is that command's (5, `locked`). It never raises, whatever is broken.
     """
     found = look(Scene(name, file))
     if heal is None:
@@ -94,7 +101,10 @@ def examine(name: str, file: Path | None, *, heal: Heal | None = None) -> Result
     mended = mend(Scene(name, file), found.checks, heal)
     if mended.done:
         found = look(Scene(name, file))
-    return _result(found, mended.done, mended.failed)
+    result = _result(found, mended.done, mended.failed)
+    if mended.refused is None:
+        return result
+    return replace(result, exit_code=mended.refused.exit_code, error=mended.refused)
 
 
 def look(scene: Scene) -> Examined:
@@ -105,8 +115,6 @@ def look(scene: Scene) -> Examined:
 
 
 def _result(found: Examined, done: Sequence[str] = (), failed: Sequence[str] = ()) -> Result:
-    from dataclasses import replace
-
     data = replace(found, fixed=list(done))
     warnings = tuple(f"not mended: {each}" for each in failed)
     bad = [(each.check, finding) for each in found.checks for finding in each.findings if finding.verdict is _PROBLEM]

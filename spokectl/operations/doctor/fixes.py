@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from spokectl.errors import SpokectlError
+from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Journal
 from spokectl.operations.context import exclusive
 from spokectl.operations.doctor.findings import Checked
@@ -17,10 +17,11 @@ Heal = Callable[[Callable[[str], None]], object]
 
 @dataclass
 class Mended:
-    """`done` and `failed` are sentences."""
+    """`done` and `failed` are sentences; `refused`: another command works on the stack."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    refused: Refused | None = None
 
 
 def mend(scene: Scene, checked: Sequence[Checked], heal: Heal) -> Mended:
@@ -36,10 +37,13 @@ def mend(scene: Scene, checked: Sequence[Checked], heal: Heal) -> Mended:
         if "leftovers" in fixable:
             # The healing takes locks of its own.
             heal(mended.done.append)
-    except SpokectlError as error:
-        mended.failed.append(error.message)
-    except OSError as error:
-        mended.failed.append(f"{error.filename or scene.name}: {error.strerror or error}")
+    except Refused as error:
+        if error.code == "locked":
+            mended.refused = error
+        else:
+            mended.failed.append(error.message)
+    except Exception as error:  # noqa: BLE001 - whatever it is, what was found is said
+        mended.failed.append(_said(error))
     return mended
 
 
@@ -47,8 +51,16 @@ def _try(fix: Callable[[Scene], Iterator[str]], scene: Scene, mended: Mended) ->
     try:
         for done in fix(scene):
             mended.done.append(done)
-    except OSError as error:
-        mended.failed.append(f"{error.filename}: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - the other fixes go on
+        mended.failed.append(_said(error))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, SpokectlError):
+        return error.message
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _remove_stale(scene: Scene) -> Iterator[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spokectl.operations.doctor.findings import Finding, NotChecked, ok, problem, warning
+from spokectl.runtime.select import DOCKER, LOCAL
 from spokectl.units import human_bytes
 
-DOCKER, LOCAL = "docker", "local"
 # Two fresh data directories and their WAL.
 NEEDED_DISK_BYTES = 256 << 20
 # PostgreSQL's default limit for what it keeps for a standby that is away.

@@ -14,7 +14,6 @@ from spokectl.journal import read_lines
 from spokectl.model import Kind
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.machine import (
-    DOCKER,
     ClockFacts,
     DiskFacts,
     EngineFacts,
@@ -27,6 +26,7 @@ from spokectl.operations.doctor.machine import (
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.health import operator_credentials
 from spokectl.runtime.base import served_ports
+from spokectl.runtime.select import DOCKER
 
 _PROGRAM_TIMEOUT_S = 10.0
 _DATABASE_TIMEOUT_S = 3.0
@@ -69,7 +69,7 @@ def binaries(scene: Scene) -> ProgramFacts:
         programs["postgres"] = folder / "postgres"
     # A Sentinel is a Redis under another name.
     said = [_said(name, path) for name, path in programs.items() if name != "redis-sentinel"]
-    wheels = [f"{name} {_installed(name)}" for name in found.shims if name == "nanio"]
+    wheels = [f"{name} {installed(name) or '(no version)'}" for name in found.shims if name == "nanio"]
     return ProgramFacts(scene.runtime_name, (*sorted(said), *wheels))
 
 
@@ -100,11 +100,12 @@ def version_in(name: str, said: str) -> str:
     return f"{name} {found[0]}" if found else f"{name} (no version)"
 
 
-def _installed(distribution: str) -> str:
+def installed(distribution: str) -> str | None:
+    """Its version; None where there is none."""
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return "(no version)"
+        return None
 
 
 def ports(scene: Scene) -> PortFacts:
@@ -126,18 +127,20 @@ def ports(scene: Scene) -> PortFacts:
 
 
 def disks(scene: Scene) -> list[DiskFacts]:
-    folders = [scene.state.folder]
+    folders = [_nearest(scene.state.folder)]
     if scene.runtime_name == DOCKER:
-        folders.append(_engines_folder())
+        from spokectl.runtime.docker import engine as docker
+
+        said = str(docker.connect().info()["DockerRootDir"])
+        folders += engines_folder(docker.endpoint(os.environ), Path(said))
     # One file system is said once.
-    found = {folder.stat().st_dev: folder for folder in map(_nearest, folders)}
+    found = {folder.stat().st_dev: folder for folder in folders}
     return [_disk(folder) for folder in found.values()]
 
 
-def _engines_folder() -> Path:
-    from spokectl.runtime.docker.engine import connect
-
-    return Path(str(connect().info()["DockerRootDir"]))
+def engines_folder(endpoint: str, folder: Path) -> list[Path]:
+    """The engine's data, or nothing: what an engine elsewhere, or in a virtual machine, names is no path of this machine."""
+    return [folder] if endpoint.startswith("unix://") and folder.is_dir() else []
 
 
 def _nearest(path: Path) -> Path:
@@ -157,15 +160,22 @@ def memory(scene: Scene) -> MemoryFacts:
     import psutil
 
     whole = psutil.virtual_memory()
-    limit, used = (_number(_CGROUPS / name) for name in ("memory.max", "memory.current"))
-    if limit is None or used is None or limit > whole.total:
+    within = memory_of_group(_CGROUPS)
+    if within is None or within[1] > whole.total:
         return MemoryFacts(whole.available, whole.total, scene.runs)
-    return MemoryFacts(min(whole.available, max(0, limit - used)), limit, scene.runs)
+    available, limit = within
+    return MemoryFacts(min(whole.available, available), limit, scene.runs)
 
 
-def _number(path: Path) -> int | None:
+def memory_of_group(folder: Path) -> tuple[int, int] | None:
+    """What a control group's processes may still take, and its limit, in bytes; None where it has none.
+
+    Source of the rule: what kubelet and `docker stats` take for used; the kernel gives inactive pages of files back first.
+    """
     try:
-        return int(path.read_text())
+        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        kinds = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(kinds.get("inactive_file", 0))), limit
     except (OSError, ValueError):
         return None
 

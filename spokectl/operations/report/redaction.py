@@ -7,18 +7,33 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from spokectl.operations.secret_settings import is_secret
+from spokectl.operations.secret_settings import SECRET_WORDS, is_secret
 from spokectl.operations.settings import MASK
 
 # A shorter one is replaced where it stands alone only: in every word there are its letters.
 _SHORT = 4
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/\s:@\"'${}]*:)([^@\s/\"']+)(?=@)")
+# No scheme is long, but many a word is.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,20}://[^/\s:@\"'${}]*:)([^@\s/\"']+)(?=@)")
+_WORDS = "|".join(SECRET_WORDS)
+# A name that says so, wherever in it the word stands. Logs have more such words than settings.
+_NAME = rf"(?<!\w)\w*(?:{_WORDS}|passwd|passphrase|api_key)\w*"
+_UNMASKED = r"(?![$*{]|:?-)"
 _NAMED = re.compile(
-    r"((?:password|passwd|passphrase|secret|secret_key|secret_access_key|api_key|token)[\"']?\s*[=:]\s*[\"']?)"
-    r"(?![$*{]|:?-)([^\s\"',;&{}]+)",
+    rf"({_NAME}[\"']?[^\S\n]*[=:][^\S\n]*[\"']?){_UNMASKED}((?<=\")(?:\\.|[^\"\\\n])+|(?<=')[^'\n]+|[^\s\"',;&{{}}]+)",
     re.IGNORECASE,
 )
-_ASSIGNED = re.compile(r"^\s*(?:export\s+)?(?P<name>\w+)\s*[=:]\s*(?P<value>\S.*?)\s*$", re.MULTILINE)
+# The quotes around name and value.
+_QUOTED = [re.compile(rf"({q}{_NAME}\s*[=:]\s*){_UNMASKED}([^{q}\n]+)(?={q})", re.IGNORECASE) for q in "\"'"]
+_ASSIGNED = re.compile(
+    rf"(?P<before>^|(?<!\$)[{{\[,])[^\S\n]*(?:-[^\S\n]+)*(?:export[^\S\n]+)?(?P<quote>[\"']?)\w*(?:{_WORDS})\w*"
+    r"(?P<closed>[\"']?)[^\S\n]*[=:][^\S\n]*(?P<value>[^\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NEXT_LINE = re.compile(r"\n[^\S\n]+(?![\"']?\w+[\"']?[=:]|-\s)(\S[^\n]*)")
+_COMMENT = re.compile(r"\s+#.*")
+_END_IN_BRACES, _END_OF_LINE_IN_BRACES = re.compile(r"[,}\]].*"), re.compile(r"[,}\]]+(\s.*|\Z)")
+_IN_QUOTES = re.compile(r"\"(?P<double>(?:\\.|[^\"\\])*)\"|'(?P<single>(?:''|[^'])*)'")
+_REFERENCE = re.compile(r"[\"']?\$\{[^{}]*\}[\"']?([,}\]\s].*)?")
 _ESCAPED = re.compile(r"\\([\\\"$])")
 _DEFAULT = re.compile(r"\$\{(?P<name>\w+):?-(?P<value>[^}]*)\}")
 
@@ -29,14 +44,38 @@ def named_secrets(values: Mapping[str, Any]) -> set[str]:
 
 
 def secrets_in(text: str) -> set[str]:
-    """Secrets that a stack file or a file of settings assigns or gives as a default, also where it cannot be parsed."""
+    """Secrets that a stack file or a file of settings assigns or gives as a default, also where it cannot be parsed.
+
+    Where a value ends nobody knows then: it is taken in every way in which it can be read.
+    """
     found = {match["value"] for match in _DEFAULT.finditer(text) if is_secret(match["name"].upper())}
-    for match in _ASSIGNED.finditer(text):
-        value = match["value"]
-        if is_secret(match["name"].upper()) and "${" not in value:
-            bare = value.strip("\"'")
-            found |= {value, bare, _ESCAPED.sub(r"\1", bare)}
+    position = 0
+    while match := _ASSIGNED.search(text, position):
+        # What follows a name may hold the next one: `{A_TOKEN: a, B_TOKEN: b}`.
+        position = match.start("value")
+        value = match["value"].strip()
+        if value.rstrip("+-") in {"", "|", ">"} and (below := _NEXT_LINE.match(text, match.end())):
+            value = below[1].strip()
+        elif match["quote"] and not match["closed"]:
+            value = match["quote"] + value
+        found |= _readings(value, in_braces=bool(match["before"]))
     return {each for each in found if each}
+
+
+def _readings(value: str, *, in_braces: bool) -> set[str]:
+    """What a value may be, that is given with all that follows it on its line."""
+    defaults = {match["value"] for match in _DEFAULT.finditer(value)}
+    if _REFERENCE.fullmatch(value):
+        return defaults
+    readings = {value}
+    if quoted := _IN_QUOTES.match(value):
+        readings.add(quoted["double"] or (quoted["single"] or "").replace("''", "'"))
+    else:
+        end = _END_IN_BRACES if in_braces else _END_OF_LINE_IN_BRACES
+        readings |= {_COMMENT.sub("", value), end.sub("", value).strip()}
+    readings |= {each.strip("\"'") for each in readings}
+    readings |= {_ESCAPED.sub(r"\1", each) for each in readings}
+    return defaults | readings | {each.replace("$$", "$") for each in readings}
 
 
 def secrets_in_document(value: Any) -> set[str]:
@@ -63,7 +102,7 @@ class Redaction:
         count = 0
         if self._known is not None:
             text, count = self._known.subn(MASK, text)
-        for pattern in (_URL, _NAMED):
+        for pattern in (_URL, *_QUOTED, _NAMED):
             text, more = _masked(pattern, text)
             count += more
         return text, count

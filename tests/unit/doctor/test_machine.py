@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from spokectl.operations.doctor.machine import (
     judge_memory,
     judge_ports,
 )
-from spokectl.operations.doctor.machine_facts import version_in
+from spokectl.operations.doctor.machine_facts import engines_folder, memory_of_group, version_in
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 MIB, GIB = 1 << 20, 1 << 30
@@ -113,3 +114,21 @@ def test_without_a_database_no_clock_is_compared() -> None:
 )
 def test_a_program_says_its_version(name: str, said: str, version: str) -> None:
     assert version_in(name, said) == version
+
+
+def test_what_the_kernel_keeps_of_files_is_available_in_a_control_group(tmp_path: Path) -> None:
+    """A stack that had read much was said to be out of memory."""
+    assert memory_of_group(tmp_path) is None
+    for name, text in {"memory.max": "1000", "memory.current": "990", "memory.stat": "anon 90\ninactive_file 900"}.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    assert memory_of_group(tmp_path) == (910, 1000)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory_of_group(tmp_path) is None
+
+
+def test_the_data_of_an_engine_elsewhere_is_on_no_disk_of_this_machine(tmp_path: Path) -> None:
+    assert engines_folder("unix:///var/run/docker.sock", tmp_path) == [tmp_path]
+    assert engines_folder("ssh://host", tmp_path) == []
+    assert engines_folder("tcp://host:2376", tmp_path) == []
+    # As with Docker Desktop.
+    assert engines_folder("unix:///home/me/.docker/run/docker.sock", tmp_path / "in-the-vm") == []

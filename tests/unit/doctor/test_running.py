@@ -1,11 +1,15 @@
 """What the doctor says of servers that run."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from spokectl.facts import Follower, PostgresFacts, SentinelFacts, Slot
 from spokectl.model import Kind, RunState
+from spokectl.operations.balancer import ConfigurationTest
+from spokectl.operations.context import Context
 from spokectl.operations.doctor.findings import Finding, NotChecked, Verdict
 from spokectl.operations.doctor.running import (
     Dependency,
@@ -16,9 +20,13 @@ from spokectl.operations.doctor.running import (
     judge_services,
     judge_slots,
 )
-from spokectl.operations.doctor.running_facts import dependencies_in
+from spokectl.operations.doctor.running_facts import dependencies_in, nginx_says_in
 from spokectl.operations.health import ServiceStatus
+from spokectl.runtime.base import Invocation
+from spokectl.settings import StackState
+from spokectl.stackfile import default_stack_file, load_stack
 from tests.unit.statuses import PRIMARY, SLOT, STANDBY, STREAMING, down, primary, sentinel, service, standby
+from tests.unit.test_readiness import SeenRuntime
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
 TILTED = "in TILT, for 30 s after a jump of the clock"
@@ -98,10 +106,31 @@ def test_a_health_answer_is_read_or_said_not_to_be_understood(body: bytes, expec
     assert dependencies_in(body) == expected
 
 
+class Handing(SeenRuntime):
+    """Hands the command that it is asked for to the program in its place."""
+
+    def invocation(self, service: str, argv: Sequence[str], *, terminal: bool = False) -> Invocation:
+        run = super().invocation(service, argv, terminal=terminal)
+        return Invocation((*run.argv, *argv), run.environment)
+
+
 def test_nginx_says_what_is_wrong_with_its_configuration() -> None:
-    found = judge_load_balancer("spoke", {"a": (0, ""), "b": (1, "unknown directive")})
-    assert worst_of(found) == [(PROBLEM, "b: nginx -t says: unknown directive")]
+    bad = ConfigurationTest("b", False, "unknown directive", "nginx.conf", 7, "nothing;")
+    found = judge_load_balancer("spoke", [ConfigurationTest("a", ok=True, message=""), bad])
+    assert worst_of(found) == [(PROBLEM, "b: nginx -t says: unknown directive (nginx.conf, line 7: nothing;)")]
     require_remedies(found)
+
+
+def test_the_configuration_that_is_tested_is_what_a_reload_would_load(tmp_path: Path) -> None:
+    """What is rendered already had been tested a second time, and said nothing of a change."""
+    ran = tmp_path / "ran"
+    script = 'printf "%s" "$3" > "$0"; echo "nginx: [emerg] bad in nginx.conf:7" >&2; exit 1'
+    runtime = Handing([{}], programs={"nginx": ("sh", "-c", script, str(ran))})
+    stack = load_stack("spoke", [default_stack_file()], shell={}, env_file={})
+    context = Context(stack, StackState("spoke", tmp_path), runtime)
+    assert nginx_says_in(context, "nginx") == ConfigurationTest("nginx", False, "bad", "nginx.conf", 7, "")
+    assert "--render" in ran.read_text()
+    assert not nginx_says_in(context, "another").ok
 
 
 def tilting(number: int) -> ServiceStatus:
@@ -150,6 +179,7 @@ def with_follower(**changes: object) -> PostgresFacts:
         ([primary(), standby()], None, ""),
         ([primary(with_follower(state="catchup")), standby()], PROBLEM, "no standby streams"),
         ([primary(replace(PRIMARY, followers=())), standby()], PROBLEM, "no standby streams from postgres-primary"),
+        ([primary(replace(PRIMARY, followers=())), down("postgres-replica")], PROBLEM, "no standby streams"),
         ([primary(replace(PRIMARY, commits_wait=False)), standby()], WARNING, "does not wait"),
         ([primary(with_follower(replay_lag_bytes=100 << 20)), standby()], WARNING, "100 MiB behind"),
         ([primary(with_follower(silent_s=30.0)), standby()], WARNING, "silent for 30 s"),
@@ -166,6 +196,12 @@ def test_replication_protects_what_is_written(statuses: list[ServiceStatus], ver
         assert bad == []
     else:
         assert (verdict, True) in [(each, named in said) for each, said in bad]
+
+
+def test_a_stack_that_is_described_with_one_node_is_no_problem_for_ever() -> None:
+    found = judge_replication("spoke", [primary(replace(PRIMARY, followers=())), service("spoke-1", Kind.SPOKE)])
+    assert worst_of(found) == [(WARNING, "postgres-primary is the only PostgreSQL node that the stack file describes")]
+    require_remedies(found)
 
 
 def slot(**changes: object) -> Slot:

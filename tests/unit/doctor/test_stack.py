@@ -7,24 +7,20 @@ import pytest
 
 from spokectl.operations.doctor.findings import Finding, Verdict
 from spokectl.operations.doctor.stack import (
-    ConnectionFacts,
     FolderFacts,
     LeftoverFacts,
     ModeFacts,
-    PasswordFacts,
     StackFileFacts,
     StaleFacts,
     judge_connections,
     judge_folder,
     judge_leftovers,
-    judge_passwords,
     judge_stack_file,
     judge_stale,
 )
+from spokectl.operations.rollout import Connections
 
 OK, WARNING, PROBLEM = Verdict.OK, Verdict.WARNING, Verdict.PROBLEM
-PASSWORD = ("SPOKE_REDIS_PASSWORD",)
-ACTIONS = ("spokectl config set SPOKE_BIND=127.0.0.1",)
 
 
 def folder(*modes: ModeFacts) -> FolderFacts:
@@ -48,11 +44,7 @@ def folder(*modes: ModeFacts) -> FolderFacts:
         (judge_leftovers, LeftoverFacts(moves=("switchover was broken off",)), PROBLEM, "broken off", False),
         (judge_leftovers, LeftoverFacts(doomed_volumes="/v.deleted", down="down"), WARNING, "/v.deleted", False),
         (judge_stack_file, StackFileFacts(("a.yml", "b.yml"), 14), OK, "a.yml and b.yml: 14", False),
-        (judge_connections, ConnectionFacts(60, 16, 200), OK, "200 are allowed", False),
-        (judge_passwords, PasswordFacts((), ("0.0.0.0",)), OK, "no password", False),
-        (judge_passwords, PasswordFacts(PASSWORD, ("127.0.0.1", "::1")), OK, "SPOKE_REDIS_PASSWORD", False),
-        (judge_passwords, PasswordFacts(PASSWORD, ("0.0.0.0",), ACTIONS), PROBLEM, "listen on 0.0.0.0", False),
-        (judge_passwords, PasswordFacts(PASSWORD, ("127.0.0.1", "192.168.1.7"), ACTIONS), PROBLEM, "192.168.1.7", False),
+        (judge_connections, Connections(60, 16, 200), OK, "200 are allowed", False),
     ],
 )
 def test_facts_have_their_verdict(

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from spokectl.errors import Refused
 from spokectl.operations.doctor.findings import Checked, Finding, Verdict
-from spokectl.operations.doctor.fixes import mend
+from spokectl.operations.doctor.fixes import Mended, mend
 from spokectl.operations.doctor.scene import Scene
 from spokectl.runtime.local.leftovers import stale_files
 from spokectl.settings import StackState
@@ -66,9 +67,13 @@ def test_what_a_killed_command_was_writing_is_stale(state: StackState, ended_pid
     assert names(state) == ["stack.env.new", f".writable-{ended_pid}"]
 
 
-def mended_by(state: StackState, *checks: str) -> tuple[list[str], list[str]]:
+def mended(state: StackState, *checks: str) -> Mended:
     wanted = [Checked("stack", each, Verdict.WARNING, (Finding(Verdict.WARNING, "", fixable=True),)) for each in checks]
-    found = mend(Scene(state.name, None), wanted, lambda told: told("healed"))
+    return mend(Scene(state.name, None), wanted, lambda told: told("healed"))
+
+
+def mended_by(state: StackState, *checks: str) -> tuple[list[str], list[str]]:
+    found = mended(state, *checks)
     return found.done, found.failed
 
 
@@ -112,7 +117,18 @@ def test_what_another_command_holds_is_not_mended(state: StackState, ended_pid: 
 
     (state.folder / "pids" / "gone").write_text(f"{ended_pid} digest\n")
     with exclusive(state, "up"):
-        done, failed = mended_by(state, "stale-files")
-    assert done == []
-    assert "another operation is under way" in failed[0]
+        found = mended(state, "stale-files")
+    assert (found.done, found.failed) == ([], [])
+    assert found.refused is not None
+    assert "another operation is under way" in found.refused.message
     assert (state.folder / "pids" / "gone").exists()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), OSError(28, "No space left on device"), Refused("x", "no")])
+def test_a_fix_that_fails_in_whatever_way_is_said(state: StackState, error: Exception) -> None:
+    def heal(told: object) -> None:
+        raise error
+
+    leftover = Checked("stack", "leftovers", Verdict.PROBLEM, (Finding(Verdict.PROBLEM, "x", fixable=True),))
+    found = mend(Scene("s", None), [leftover], heal)
+    assert (len(found.failed), found.done, found.refused) == (1, [], None)
