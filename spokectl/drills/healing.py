@@ -10,7 +10,7 @@ from pathlib import Path
 from spokectl.drills import breaks, postgres_breaks, ways  # noqa: F401
 from spokectl.drills.faults import FaultJournal, Left, heal_one
 from spokectl.errors import Incomplete, NotFound, Refused, SpokectlError
-from spokectl.operations.context import Context, running_context
+from spokectl.operations.context import Context, is_drilled, running_context
 from spokectl.result import Result
 from spokectl.settings import StackState, command_line
 
@@ -41,15 +41,6 @@ def drill_lock(state: StackState) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
-
-
-def is_under_way(state: StackState) -> bool:
-    """Whether a drill runs on the stack at this moment."""
-    try:
-        with drill_lock(state):
-            return False
-    except Refused:
-        return True
 
 
 def heal_all(context: Context, told: Callable[[str], None], *, beyond: int = 0) -> list[Left]:
@@ -86,7 +77,7 @@ def heal_first(name: str, file: Path | None, told: Callable[[str], None]) -> Non
 
     Where nothing runs there is nothing to heal yet: `up` comes first.
     """
-    if is_under_way(StackState(name)):
+    if is_drilled(StackState(name)):
         return
     try:
         heal_left_behind(name, file, told)

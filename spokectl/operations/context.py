@@ -1,6 +1,7 @@
 """A stack opened for work: its description, its state folder and its runtime."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from spokectl.settings import DEFAULT_STACK, StackRecord, StackState, command_li
 from spokectl.stackfile import default_stack_file, load_stack
 from spokectl.wait import Deadline, wait_until
 
+_BOOT_TIME_TOLERANCE_S = 5.0  # the kernel says in whole seconds when it was booted, and counts from there
 _HOLDER_SAYS_WITHIN_S = 1.0
 
 
@@ -178,6 +180,22 @@ def is_locked(state: StackState) -> bool:
             return False
     except Timeout:
         return True
+
+
+def is_drilled(state: StackState) -> bool:
+    """Whether a drill runs on the stack. It reads who holds the lock, and takes none: no look refuses a drill."""
+    import psutil
+
+    holder = state.drill_lock_file.with_suffix(".holder")
+    try:
+        said, since_s = re.match(r"process (\d{1,9}),", holder.read_text(errors="replace")), holder.stat().st_mtime
+        if said is None:
+            return False
+        process = psutil.Process(int(said[1]))
+        # Of a drill that was killed the file stays, and its number may be another process's by now.
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < since_s + _BOOT_TIME_TOLERANCE_S
+    except (OSError, psutil.NoSuchProcess):
+        return False
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Underway, read_lines
 from spokectl.model import RunState
 from spokectl.operations import rollout
-from spokectl.operations.context import is_locked, open_stack
+from spokectl.operations.context import is_drilled, is_locked, open_stack
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.doctor.stack import (
@@ -83,25 +82,13 @@ def leftovers(scene: Scene) -> LeftoverFacts:
     healed = {line.get("number") for line in lines if line.get("healed")}
     return LeftoverFacts(
         faults=tuple(str(line["sentence"]) for line in lines if "sentence" in line and line.get("number") not in healed),
-        drill_runs=state.drill_lock_file.with_suffix(".holder").exists() and is_held(state.drill_lock_file),
+        drill_runs=is_drilled(state),
         moves=moves,
         move_actions=actions,
         doomed_volumes=str(state.doomed_volumes) if state.doomed_volumes.exists() else "",
         fix=scene.command("doctor --fix"),
         down=scene.command("down --volumes"),
     )
-
-
-def is_held(lock_file: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    if not lock_file.exists():
-        return False
-    try:
-        with FileLock(lock_file, timeout=0, mode=0o600):
-            return False
-    except Timeout:
-        return True
 
 
 def _broken_off(scene: Scene) -> tuple[tuple[str, ...], tuple[str, ...]]:

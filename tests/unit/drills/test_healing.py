@@ -1,15 +1,19 @@
 """What a drill has broken is on disk before it is broken, and is undone by whoever comes next."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from spokectl.drills import faults, healing
 from spokectl.drills.faults import Fault, FaultJournal, Undo
-from spokectl.drills.healing import drill_lock, heal_all, is_under_way
+from spokectl.drills.healing import drill_lock, heal_all
 from spokectl.errors import Failed, Incomplete, Refused
-from spokectl.operations.context import Context
+from spokectl.operations.context import Context, is_drilled
 from spokectl.settings import StackState
 from spokectl.wait import Deadline
 from tests.unit.drills.pretended import context_in
@@ -101,12 +105,33 @@ def test_a_file_of_something_else_is_refused_with_what_to_type(context: Context)
 
 
 def test_one_drill_at_a_time(context: Context) -> None:
-    assert not is_under_way(context.state)
+    assert not is_drilled(context.state)
     with drill_lock(context.state):
-        assert is_under_way(context.state)
+        assert is_drilled(context.state)
         with pytest.raises(Refused, match="under way"), drill_lock(context.state):
             pass
-    assert not is_under_way(context.state)
+    assert not is_drilled(context.state)
+
+
+def test_a_look_for_a_drill_takes_no_lock_and_believes_no_file_of_a_drill_that_was_killed(context: Context) -> None:
+    """The look had taken the drill's lock for a moment, in which a drill that began was refused."""
+    state = context.state
+    holder = state.drill_lock_file.with_suffix(".holder")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    # The number of the last one is ours, who began after it.
+    ours = f"process {os.getpid()}, since 2026"
+    for said, age_s in (
+        (f"process {ended.pid}, since 2026", 0),
+        ("", 0),
+        ("\xff", 0),
+        (f"process {2**70}, ", 0),
+        (ours, 1e6),
+    ):
+        holder.write_bytes(said.encode("latin-1"))
+        os.utime(holder, (time.time() - age_s,) * 2)
+        assert not is_drilled(state)
+    assert not state.drill_lock_file.exists()
 
 
 def test_a_drill_that_is_alive_heals_itself(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
