@@ -15,6 +15,7 @@ from tests.e2e.conftest import STACK, Tool, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 STANDBY = "postgres-replica"
+MACHINES_OWN = {"disk", "memory", "file-limits", "clock"}
 SECRETS = [name for name in STACK.settings if "PASSWORD" in name or "SECRET" in name]
 
 
@@ -29,16 +30,32 @@ def found(check: dict[str, Any]) -> str:
     return "\n".join(finding["found"] for finding in check["findings"] if finding["verdict"] != "ok")
 
 
+def require_all_well(tool: Tool) -> None:
+    """Returns once every check is ok: what has just started may have a moment's lag. How much room and time a machine of
+    tests has is its own affair.
+    """
+    left: dict[str, Any] = {}
+
+    def is_well() -> bool:
+        nonlocal left
+        code, checks = doctor(tool)
+        problems = {name for name, check in checks.items() if check["verdict"] == "problem"}
+        assert code == (10 if problems else 0)
+        left = {name: check for name, check in checks.items() if check["verdict"] != "ok" and name not in MACHINES_OWN}
+        return not left
+
+    try:
+        eventually(is_well, "every check is ok")
+    except AssertionError as late:
+        raise AssertionError(f"{late}; {left}") from late
+
+
 def test_a_healthy_stack_is_ok_and_each_thing_that_is_broken_is_found_and_named(
     runtime: str, make_tool: Callable[..., Tool]
 ) -> None:
     tool = make_tool(runtime=runtime)
     tool.up()
-    code, checks = doctor(tool)
-    not_ok = {name: check for name, check in checks.items() if check["verdict"] != "ok"}
-    # How much room a machine of tests has is its own affair.
-    assert not_ok.keys() <= {"disk", "memory", "file-limits", "clock"}, not_ok
-    assert code == 0
+    require_all_well(tool)
 
     tool.ok("stop", STANDBY)
     port = tool.port(5433)
@@ -55,7 +72,7 @@ def test_a_healthy_stack_is_ok_and_each_thing_that_is_broken_is_found_and_named(
     assert f"{port} ({STANDBY}) is held by " in found(checks["ports"])
 
     tool.ok("start", STANDBY)
-    eventually(lambda: doctor(tool)[0] == 0, "the standby is back, and all is well")
+    require_all_well(tool)
 
 
 def test_fix_removes_a_stale_pid_file_and_heals_what_a_drill_left_and_touches_nothing_else(
@@ -81,8 +98,9 @@ def test_fix_removes_a_stale_pid_file_and_heals_what_a_drill_left_and_touches_no
     assert (stale.exists(), (folder / "faults.jsonl").exists()) == (True, True)
 
     done = tool.run("doctor", "--fix", "--json")
-    assert done.returncode == 0, done.stdout.decode()
-    fixed = json.loads(done.stdout)["data"]["fixed"]
+    answer = json.loads(done.stdout)
+    assert (answer["error"] or {"details": {}})["details"].keys() <= MACHINES_OWN, answer["error"]
+    fixed = answer["data"]["fixed"]
     assert any(str(stale) in each for each in fixed)
     assert any("nginx is paused" in each for each in fixed)
     assert (stale.exists(), (folder / "faults.jsonl").exists()) == (False, False)
