@@ -188,7 +188,7 @@ def is_drilled(state: StackState) -> bool:
 
     holder = state.drill_lock_file.with_suffix(".holder")
     try:
-        said, since_s = re.match(r"process (\d+),", holder.read_text()), holder.stat().st_mtime
+        said, since_s = re.match(r"process (\d{1,9}),", holder.read_text(errors="replace")), holder.stat().st_mtime
         if said is None:
             return False
         process = psutil.Process(int(said[1]))

@@ -120,8 +120,15 @@ def test_a_look_for_a_drill_takes_no_lock_and_believes_no_file_of_a_drill_that_w
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     # The number of the last one is ours, who began after it.
-    for said, age_s in ((f"process {ended.pid}, since 2026", 0), ("", 0), (f"process {os.getpid()}, since 2026", 1e6)):
-        holder.write_text(said)
+    ours = f"process {os.getpid()}, since 2026"
+    for said, age_s in (
+        (f"process {ended.pid}, since 2026", 0),
+        ("", 0),
+        ("\xff", 0),
+        (f"process {2**70}, ", 0),
+        (ours, 1e6),
+    ):
+        holder.write_bytes(said.encode("latin-1"))
         os.utime(holder, (time.time() - age_s,) * 2)
         assert not is_drilled(state)
     assert not state.drill_lock_file.exists()
