@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 LINGER_S = 0.3
+FIRST_REQUEST_S = 3.0
 
 
 class _Uvicorn(uvicorn.Server):
@@ -53,10 +54,15 @@ class _Uvicorn(uvicorn.Server):
             server.close()
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-        deadline_s = time.monotonic() + LINGER_S
-        while self.server_state.connections and time.monotonic() < deadline_s:
+        stopped_s = time.monotonic()
+        while self.server_state.connections and time.monotonic() < stopped_s + self._linger_s():
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+    def _linger_s(self) -> float:
+        """How long connections are waited for: longer while one has asked nothing yet, as a slow client's first request."""
+        silent = any(isinstance(each, WholeAnswers) and each.cycle is None for each in self.server_state.connections)
+        return FIRST_REQUEST_S if silent else LINGER_S
 
     def _protocol(self) -> asyncio.Protocol:
         return self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn makes it

@@ -194,7 +194,7 @@ def is_drilled(state: StackState) -> bool:
         process = psutil.Process(int(said[1]))
         # Of a drill that was killed the file stays, and its number may be another process's by now.
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < since_s + _BOOT_TIME_TOLERANCE_S
-    except (OSError, psutil.NoSuchProcess):
+    except (OSError, psutil.Error):
         return False
 
 
