@@ -5,11 +5,10 @@ from typing import Annotated
 import click
 import typer
 
-from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Duration, current_call, noun
+from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Timeout, current_call, noun
 from spokectl.cli.confirmation import confirm, require_answerer
 
 app = noun("The caches of versions, in the Spokes' memory and in Redis: stats, keys, bench, flush.")
-Timeout = Annotated[float, typer.Option(click_type=Duration(), help="How long to wait.")]
 
 
 @app.command("stats", cls=Command)

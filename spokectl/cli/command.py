@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 import typer
@@ -113,6 +113,9 @@ class Duration(click.ParamType[float]):
         if seconds <= 0:
             self.fail("a duration is more than 0", param, ctx)
         return seconds
+
+
+Timeout = Annotated[float, typer.Option(click_type=Duration(), help="How long to wait.")]
 
 
 def shared_options() -> list[click.Parameter]:

@@ -1,15 +1,10 @@
 """`lb`: the load balancer."""
 
-from typing import Annotated
-
-import typer
-
-from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Duration, current_call, noun
+from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Timeout, current_call, noun
 from spokectl.operations import lb
 from spokectl.output import lb as output
 
 app = noun("The load balancer: status, test, reload.")
-Timeout = Annotated[float, typer.Option(click_type=Duration(), help="How long to wait.")]
 
 
 @app.command("status", cls=Command)

@@ -1,10 +1,6 @@
 """`redis`: its nodes and Sentinels, as they are now."""
 
-from typing import Annotated
-
-import typer
-
-from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Duration, current_call, noun
+from spokectl.cli.command import DEFAULT_TIMEOUT_S, Answer, Command, Timeout, current_call, noun
 from spokectl.operations.redis import observe
 from spokectl.output import databases
 
@@ -52,7 +48,7 @@ def sentinels() -> Answer:
 
 @app.command("reset-sentinels", cls=Command)
 def reset_sentinels(
-    timeout: Annotated[float, typer.Option(click_type=Duration(), help="How long to wait.")] = DEFAULT_TIMEOUT_S,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
 ) -> Answer:
     """Have the Sentinels forget replicas and Sentinels that are no more: one after another, each finds the living again.
 
