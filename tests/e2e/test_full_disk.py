@@ -78,7 +78,9 @@ def test_a_primary_without_room_fails_over_without_loss_and_joins_again_when_the
                 # The old node may have the room for what it needs to follow, or not: then it is said.
                 assert moved.returncode in {0, 12}, moved.stdout
                 if moved.returncode == 12:
-                    assert "its disk is full" in answer_of(moved)["error"]["message"]
+                    error = answer_of(moved)["error"]
+                    assert "its disk is full" in error["message"]
+                    assert error["actions"][0] == f"spokectl start {PRIMARY} --stack {tool.stack}"
                 assert observed(tool)[1]["primary"] == STANDBY
                 count = writers.count(STANDBY)
                 eventually(lambda: writers.count(STANDBY) > count + 20, "writes go through again")

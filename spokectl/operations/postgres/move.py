@@ -5,7 +5,7 @@ a server that may still take writes is seen to be down before that.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,17 +17,27 @@ from spokectl.errors import Failed, SpokectlError
 from spokectl.lsn import lsn_number
 from spokectl.model import DOWN, Kind, RunState, Service
 from spokectl.operations.context import Context
-from spokectl.operations.health import SpokeWord, operator_credentials, probe, spoke_writes, wants_synchronous
+from spokectl.operations.health import (
+    SpokeWord,
+    disk_is_full,
+    operator_credentials,
+    probe,
+    spoke_writes,
+    wants_synchronous,
+)
 from spokectl.operations.moves import put_down
 from spokectl.operations.postgres.console import Guards, GuardUnavailable
 from spokectl.operations.postgres.guard import DivergentWal, divergent_wal
 from spokectl.settings import command_line, for_stack
+from spokectl.units import human_bytes
 from spokectl.wait import Deadline, wait_until
 
 ASK_TIMEOUT_S = 3.0
 _POLL_S = 0.01
 _BACK_WITHIN_S = 30.0
 _SPOKE_TIMEOUT_S = 1.0
+# A rewind or a clean start may make room yet; who has none for this long waits for a person.
+_WITHOUT_ROOM_S = 10.0
 
 
 def session(service: Service, timeout_s: float = ASK_TIMEOUT_S) -> PostgresSession:
@@ -230,6 +240,8 @@ class Move:
         if self._guard_status(self.old).get("state") == "held":
             self.guards.of(self.old.name).rejoin(deadline)
 
+        without_room = WithoutRoom(self.context.stack.name, self.old.name)
+
         def blocker() -> str | None:
             position = self._position(self.old)
             status = self._guard_status(self.old)
@@ -246,6 +258,7 @@ class Move:
                     actions=[for_stack(self.context.stack.name, str(command))] if command else [],
                     details={"divergent": vars(lost) if lost else None},
                 )
+            without_room.look(status)
             return str(status.get("message") or "it does not stream yet")
 
         actions = [command_line(self.context.stack.name, f"{words} {self.old.name}") for words in ("start", "logs")]
@@ -255,11 +268,13 @@ class Move:
         """Commits wait for the standby again, where the stack wants that."""
         if not wants_synchronous(self.new):
             return
+        without_room = WithoutRoom(self.context.stack.name, self.old.name)
 
         def blocker() -> str | None:
             mode = self.record()["mode"]
             if mode == "synchronous":
                 return None
+            without_room.look(self._guard_status(self.old))
             reason = probe(self.old).reason
             return f"the record says {mode}{f', and {self.old.name}: {reason}' if reason else ''}"
 
@@ -306,6 +321,34 @@ class Move:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+class WithoutRoom:
+    """Ends a wait for a node that has no room on its disk for what it waits for: nobody but a person makes some."""
+
+    def __init__(self, stack: str, node: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stack, self._node, self._clock = stack, node, clock
+        self._since: float | None = None
+
+    def look(self, status: Mapping[str, Any]) -> None:
+        """`status` is its guard's. Failed (`disk_full`) when the disk has been full for some seconds of looks on end.
+
+        While the guard starts a server it copies and rewinds, too, and the room that it has told is from before.
+        """
+        free_bytes = status.get("free_bytes")
+        if status.get("state") == "starting":
+            return
+        if not disk_is_full(free_bytes):
+            self._since = None
+        elif self._since is None:
+            self._since = self._clock()
+        elif self._clock() - self._since > _WITHOUT_ROOM_S:
+            raise Failed(
+                "disk_full",
+                f"{self._node} cannot follow: its disk is full, {human_bytes(free_bytes or 0)} free; make room on it",
+                actions=[command_line(self._stack, f"start {self._node}"), command_line(self._stack, "status")],
+                details={"free_bytes": free_bytes},
+            )
 
 
 def _spoke_writes(service: Service) -> SpokeWord:

@@ -123,7 +123,13 @@ class Guard:
         except (ProgramError, RecordError, OSError) as error:
             message = f"{error}; trying again"
             self._status.update(
-                state="failed", code="failed", message=message, command="", role=None, request=self._request.id
+                state="failed",
+                code="failed",
+                message=message,
+                command="",
+                role=None,
+                free_bytes=observe.free_bytes(self._settings.data_dir),
+                request=self._request.id,
             )
             self._backoff_s = min(_MAX_BACKOFF_S, self._backoff_s * 2)
             return self._backoff_s
@@ -164,6 +170,7 @@ class Guard:
             command=decision.command,
             server_pid=None,
             streaming=False,
+            free_bytes=observe.free_bytes(self._settings.data_dir),
             system_identifier=facts.data.system_identifier,
             major_version=facts.data.major_version,
             request=self._request.id if state != "starting" else None,
@@ -340,7 +347,7 @@ class Guard:
             timeline=state.timeline if state else None,
             lsn=format_lsn(state.lsn) if state and state.lsn is not None else None,
             streaming=bool(state and state.streaming),
-            free_bytes=state.free_bytes if state else None,
+            free_bytes=observe.free_bytes(self._settings.data_dir),
             replication=self._replication.report(state, named) if state and named else None,
             server_pid=server.pid,
             code=decision.code,

@@ -13,6 +13,8 @@ from pgguard.settings import STANDBY_NAME, SYNCHRONOUS_NAMES
 from pgguard.wire import ServerSilentError, Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pgguard.processes import Programs
     from pgguard.settings import Settings
 
@@ -47,10 +49,7 @@ class Standby(NamedTuple):
 
 
 class OwnState(NamedTuple):
-    """`streaming`: a standby receives from its primary, or a primary sends to its standby. `waits`: commits wait for it.
-
-    `free_bytes`: what the server can still write to the disk of its data, in whole MiB.
-    """
+    """`streaming`: a standby receives from its primary, or a primary sends to its standby. `waits`: commits wait for it."""
 
     in_recovery: bool
     lsn: int | None
@@ -60,7 +59,6 @@ class OwnState(NamedTuple):
     waits: bool
     checkpoint_lsn: int | None
     standby: Standby | None
-    free_bytes: int
 
 
 class PeerState(NamedTuple):
@@ -69,6 +67,15 @@ class PeerState(NamedTuple):
     timeline: int
     lsn: int
     history: list[Branch]
+
+
+def free_bytes(data_dir: Path) -> int | None:
+    """What the server could still write to the disk of its data, in whole MiB; None where that cannot be asked."""
+    try:
+        disk = os.statvfs(data_dir)
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize // _MIB * _MIB
 
 
 class OwnServer:
@@ -82,10 +89,10 @@ class OwnServer:
     def state(self) -> OwnState | None:
         """Returns what the server says, or None when it does not answer within a second."""
         try:
-            disk = os.statvfs(self._settings.data_dir)
-            free_mib = disk.f_bavail * disk.f_frsize // _MIB
+            free = free_bytes(self._settings.data_dir)
+            name = "" if free is None else _NAME_SQL.format(free // _MIB)
             sql = _STATE_SQL.format(standby=STANDBY_NAME, slot=self._settings.slot, names=SYNCHRONOUS_NAMES)
-            rows = self._ask(_NAME_SQL.format(free_mib) + sql)
+            rows = self._ask(name + sql)
         except (ServerSilentError, ProgramError, OSError):
             self.forget()
             return None
@@ -100,7 +107,6 @@ class OwnServer:
             waits=waits == "t",
             checkpoint_lsn=_lsn(checkpoint),
             standby=standby,
-            free_bytes=free_mib * _MIB,
         )
 
     def start_proof(self) -> subprocess.Popen[bytes]:
