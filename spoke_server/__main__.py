@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import os
-import sys
 
-import uvloop
+# Imports let go of next to nothing, and the collector would look at all of it again and again.
+gc.disable()
 
-from spoke_server import logs
-from spoke_server.server import Server
-from spoke_server.settings import Settings, SettingsError
+import asyncio  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+
+import uvloop  # noqa: E402
+
+from spoke_server import logs  # noqa: E402
+from spoke_server.server import Server  # noqa: E402
+from spoke_server.settings import Settings, SettingsError  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:
@@ -42,6 +46,7 @@ async def _serve(settings: Settings) -> int:
     # What is there now stays: later collections need not look at it.
     gc.collect()
     gc.freeze()
+    gc.enable()
     return await server.run()
 
 

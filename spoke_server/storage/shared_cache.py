@@ -169,6 +169,8 @@ class SharedCache:
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "retry": None,
             "protocol": 2,
+            # Else each connection begins with two more round trips, to say which library this is.
+            "driver_info": None,
         }
         shared = {"password": self._settings.password or None, "max_connections": self._settings.pool_size, **options}
         if not self._settings.sentinels:

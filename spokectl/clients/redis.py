@@ -106,6 +106,8 @@ def connected(host: str, port: int, password: str | None, timeout_s: float) -> r
         socket_connect_timeout=timeout_s,
         protocol=2,
         retry=NO_RETRY,
+        # Else each client looks up which version of the library it is, and tells the server in two more round trips.
+        driver_info=None,
     )
     # Raw answers: the library's own parsers rename roles and fields.
     client.response_callbacks.clear()

@@ -5,18 +5,12 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError, ReadTimeoutError
-from botocore.stub import Stubber
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
+from botocore.exceptions import EndpointConnectionError, InvalidRegionError, ReadTimeoutError
 
 SCRIPT = Path(__file__).parents[3] / "stack" / "services" / "job" / "create_bucket.py"
-BUCKET = {"Bucket": "spoke-storage"}
+BUCKET = "spoke-storage"
 
 
 @pytest.fixture(scope="module")
@@ -29,45 +23,47 @@ def job() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def client() -> S3Client:
-    return boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+class Store:
+    """Answers in the order given: None is a success. Keeps what it was asked."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[str, str]] = []
+
+    def ask(self, method: str, bucket: str) -> None:
+        self.asked.append((method, bucket))
+        answer = self._answers.pop(0)
+        if answer is not None:
+            raise answer
 
 
-def error(code: str, status: int) -> ClientError:
-    answer = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, "CreateBucket")  # type: ignore[arg-type] # the fields that are read, no more
+def test_a_bucket_that_is_there_is_left_alone(job: ModuleType) -> None:
+    store = Store(None)
+    assert job.make_bucket(store, BUCKET) is False
+    assert store.asked == [("HEAD", BUCKET)]
 
 
-def test_a_bucket_that_is_there_is_left_alone(job: ModuleType, client: S3Client) -> None:
-    with Stubber(client) as store:
-        store.add_response("head_bucket", {}, BUCKET)
-        assert job.make_bucket(client, "spoke-storage") is False
-        store.assert_no_pending_responses()
+def test_a_missing_bucket_is_created(job: ModuleType) -> None:
+    store = Store(job.Refusal(404, ""), None)
+    assert job.make_bucket(store, BUCKET) is True
+    assert store.asked == [("HEAD", BUCKET), ("PUT", BUCKET)]
 
 
-def test_a_missing_bucket_is_created(job: ModuleType, client: S3Client) -> None:
-    with Stubber(client) as store:
-        store.add_client_error("head_bucket", "404", http_status_code=404)
-        store.add_response("create_bucket", {}, BUCKET)
-        assert job.make_bucket(client, "spoke-storage") is True
+def test_a_bucket_that_another_run_created_in_between_is_a_success(job: ModuleType) -> None:
+    assert job.make_bucket(Store(job.Refusal(404, ""), job.Refusal(409, "BucketAlreadyOwnedByYou")), BUCKET) is False
 
 
-def test_a_bucket_that_another_run_created_in_between_is_a_success(job: ModuleType, client: S3Client) -> None:
-    with Stubber(client) as store:
-        store.add_client_error("head_bucket", "404", http_status_code=404)
-        store.add_client_error("create_bucket", "BucketAlreadyOwnedByYou", http_status_code=409)
-        assert job.make_bucket(client, "spoke-storage") is False
+@pytest.mark.parametrize("before", [[], [(404, "")]], ids=["HEAD", "PUT"])
+def test_a_refusal_is_not_taken_for_an_absence(before: list[tuple[int, str]], job: ModuleType) -> None:
+    store = Store(*(job.Refusal(*each) for each in before), job.Refusal(403, "AccessDenied"))
+    with pytest.raises(job.Refusal, match="the store answered 403 AccessDenied"):
+        job.make_bucket(store, BUCKET)
 
 
-@pytest.mark.parametrize("method", ["head_bucket", "create_bucket"])
-def test_a_refusal_is_not_taken_for_an_absence(method: str, job: ModuleType, client: S3Client) -> None:
-    with Stubber(client) as store:
-        if method == "create_bucket":
-            store.add_client_error("head_bucket", "404", http_status_code=404)
-        store.add_client_error(method, "AccessDenied", http_status_code=403)
-        with pytest.raises(ClientError, match="AccessDenied"):
-            job.make_bucket(client, "spoke-storage")
+def test_a_store_that_is_late_is_asked_again(job: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    late = EndpointConnectionError(endpoint_url="http://x")
+    assert job.make_bucket_patiently(Store(late, job.Refusal(503, "SlowDown"), None), BUCKET, "http://x") is False
+    assert capsys.readouterr().err.count("waiting for the store at http://x") == 1
 
 
 @pytest.mark.parametrize(
@@ -75,11 +71,23 @@ def test_a_refusal_is_not_taken_for_an_absence(method: str, job: ModuleType, cli
     [
         (EndpointConnectionError(endpoint_url="http://x"), True),
         (ReadTimeoutError(endpoint_url="http://x"), True),
-        (error("ServiceUnavailable", 503), True),
-        (error("SignatureDoesNotMatch", 403), False),
-        (error("InvalidBucketName", 400), False),
-        (ParamValidationError(report="bad name"), False),
+        ((503, "ServiceUnavailable"), True),
+        ((403, "SignatureDoesNotMatch"), False),
+        ((400, "InvalidBucketName"), False),
+        (InvalidRegionError(region_name="?"), False),
     ],
+    ids=str,
 )
-def test_only_what_time_can_heal_is_tried_again(fault: Exception, passes: bool, job: ModuleType) -> None:
-    assert job.may_pass(fault) is passes
+def test_only_what_time_can_heal_is_tried_again(fault: Exception | tuple[int, str], passes: bool, job: ModuleType) -> None:
+    assert job.may_pass(job.Refusal(*fault) if isinstance(fault, tuple) else fault) is passes
+
+
+@pytest.mark.parametrize("name", ["", "..", "a", "Spoke", "a/b", "-ab", "x" * 64])
+def test_what_is_no_name_of_a_bucket_is_refused_before_anybody_is_asked(
+    name: str, job: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"ENDPOINT": "http://127.0.0.1:9", "ACCESS_KEY": "x", "SECRET_KEY": "x", "BUCKET": name}
+    for key, value in settings.items():
+        monkeypatch.setenv(f"SPOKE_S3_{key}", value)
+    assert job.main() == 1
+    assert f"cannot use SPOKE_S3_BUCKET={name}: expected" in capsys.readouterr().err
