@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from spokectl.errors import UsageError
+from spokectl.errors import UsageError, why_unreadable
 from spokectl.interpolation import InterpolationError, interpolate
 from spokectl.model import Setting
 from spokectl.printable import is_utf8
@@ -124,7 +124,7 @@ class _FileReader:
                 actions=["name one with --file or SPOKECTL_FILE"],
             ) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError("bad_stack_file", f"{self._path} cannot be read: {error}") from error
+            raise UsageError("bad_stack_file", f"{self._path} cannot be read: {why_unreadable(error)}") from error
 
     def _visit(self, node: Node, place: Place) -> None:
         """Replaces variables in every scalar below `node`, in place, and notes where each thing stands."""

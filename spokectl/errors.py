@@ -99,3 +99,10 @@ class Interrupted(KeyboardInterrupt):
 
 class Incomplete(SpokectlError):
     exit_code = ExitCode.INCOMPLETE
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a file of text cannot be read, for a person: the system's word, without its number and the path."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

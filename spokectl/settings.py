@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spokectl.errors import Refused, UsageError
+from spokectl.errors import Refused, UsageError, why_unreadable
 from spokectl.printable import is_utf8, quoted
 
 DEFAULT_STACK = "spoke"
@@ -203,9 +203,10 @@ class StackState:
                 actions=["choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
+            why = why_unreadable(error) if isinstance(error, OSError) else "it is damaged, or no record of a stack"
             raise Refused(
                 "state_damaged",
-                f"{path} cannot be read: {error}",
+                f"{path} cannot be read: {why}",
                 actions=[f"remove it (rm {path}) and run: {command_line(self.name, 'up')}"],
             ) from error
 
@@ -248,10 +249,9 @@ def read_env_file(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise UsageError(
             "bad_env_file",
-            f"{path} cannot be read: {why}",
+            f"{path} cannot be read: {why_unreadable(error)}",
             actions=["mend it, or put it aside: " + shlex.join(["mv", str(path), f"{path}.old"])],
         ) from error
     values = {}

@@ -1,9 +1,15 @@
-"""Whatever is typed or lies about: no traceback, the right exit code, the message on stderr only, one envelope as JSON."""
+"""Whatever is typed or lies about: no traceback, the right exit code, the message on stderr only, one envelope as JSON.
+
+What people are told is compared whole with bad_inputs.txt. After a change that is meant, write it anew and read the diff:
+`WRITE_TOLD=1 python -m pytest -n 0 tests/contract/test_bad_inputs.py`.
+"""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +21,32 @@ Prepare = Callable[[Path], None]
 HUGE = "9" * 400
 # What Python's own compiler of expressions meets with three different exceptions.
 NO_PATTERNS = ("(", "a{99999999999}", "(" * 3000)
+
+
+TOLD = Path(__file__).with_name("bad_inputs.txt")
+HEAD = "\n$ "
+# What is longer is there to be cut, which is tried elsewhere.
+LONGEST_HEAD = 160
+told: dict[str, str] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_people_are_told() -> Iterator[None]:
+    """Reads the file, or writes what has been told in this run."""
+    writes = bool(os.environ.get("WRITE_TOLD"))
+    if not writes:
+        blocks = TOLD.read_text(encoding="utf-8").split(HEAD)[1:]
+        told.update(block.split("\n", 1) for block in blocks)
+    yield
+    if writes:
+        TOLD.write_text("".join(f"{HEAD}{head}\n{text}" for head, text in sorted(told.items())), encoding="utf-8")
+
+
+def compare_whole(head: str, said: str) -> None:
+    if os.environ.get("WRITE_TOLD"):
+        assert told.setdefault(head, said) == said, f"{head}: two texts"
+    else:
+        assert said == told.get(head, "nothing: it is not in bad_inputs.txt")
 
 
 def spokectl(folder: Path, words: list[str], **variables: str | None) -> "subprocess.CompletedProcess[bytes]":
@@ -35,8 +67,8 @@ def spokectl(folder: Path, words: list[str], **variables: str | None) -> "subpro
     )
 
 
-def holds(folder: Path, words: list[str], exit_code: int, **variables: str | None) -> None:
-    """The contract of an error, for people and for programs."""
+def holds(folder: Path, words: list[str], exit_code: int, case: str = "", **variables: str | None) -> None:
+    """The contract of an error, for people and for programs. `case` tells what else is wrong, where the words do not."""
     plain = spokectl(folder, words, **variables)
     assert (plain.returncode, plain.stdout) == (exit_code, b""), plain.stderr
     said = plain.stderr.decode("utf-8")
@@ -50,6 +82,14 @@ def holds(folder: Path, words: list[str], exit_code: int, **variables: str | Non
     answer = checked(for_programs.stdout)
     assert (answer["status"], answer["data"]) == ("error", None)
     assert answer["error"]["message"].split("\n")[0][:300] in said
+    settings = [f"{name}={value}" if value is not None else f"-{name}" for name, value in variables.items()]
+    head = ascii(shlex.join([*settings, "spokectl", *words]) + (f"  # {case}" if case else ""))[1:-1]
+    if len(head) <= LONGEST_HEAD:
+        # Without the progress before it, and without what differs from run to run.
+        error = (
+            said[said.index("error: ") :].replace(str(folder), "FOLDER").replace(str(default_stack_file().parent), "STACK")
+        )
+        compare_whole(head, re.sub("0x[0-9a-f]{8,}", "0x…", error))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +208,7 @@ def _made(kind: str) -> Prepare:
 def test_a_stack_file_that_is_none(tmp_path: Path, kind: str) -> None:
     """Items 10, 11, 12: also what could be read for ever, or grow without end."""
     _made(kind)(tmp_path)
-    holds(tmp_path, ["up", "--file", "my.yml", "--runtime", "local"], 2)
+    holds(tmp_path, ["up", "--file", "my.yml", "--runtime", "local"], 2, case=f"my.yml: {kind!r}")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +252,7 @@ def test_a_record_of_the_stack_that_is_damaged_or_from_the_future(tmp_path: Path
     folder.mkdir(parents=True)
     (folder / "stack.json").write_bytes(content)
     for words in (["status"], ["up"], ["config", "set", "SPOKE_LOG_LEVEL=debug"]):
-        holds(tmp_path, words, 5)
+        holds(tmp_path, words, 5, case=f"stack.json: {content[:9]!r}")
     assert (folder / "stack.json").read_bytes() == content
 
 

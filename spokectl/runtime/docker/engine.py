@@ -72,7 +72,7 @@ def connect(environ: Mapping[str, str] = os.environ) -> APIClient:
         tls = kwargs_from_env(dict(environ)).get("tls", False)
         client = APIClient(base_url=where, version="auto", timeout=_TIMEOUT_S, tls=tls)
     except DockerException as error:
-        raise _no_engine(where, str(error)) from error
+        raise _no_engine(where, _innermost(error)) from error
     if version_lt(client.api_version, OLDEST_API):
         raise Refused(
             "engine_too_old",
@@ -240,6 +240,16 @@ def _require_socket(where: str) -> None:
         raise _no_engine(where, error.strerror or str(error)) from None
     if not os.access(path, os.R_OK | os.W_OK):
         raise _no_permission(path)
+
+
+def _innermost(error: BaseException) -> str:
+    """The system's word at the bottom of what the SDK and its HTTP client have wrapped around it; else their own."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return str(error)
 
 
 def _no_engine(where: str, why: str) -> Refused:
