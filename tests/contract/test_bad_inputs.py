@@ -35,8 +35,8 @@ def what_people_are_told() -> Iterator[None]:
     """Reads the file, or writes what has been told in this run."""
     writes = bool(os.environ.get("WRITE_TOLD"))
     if not writes:
-        blocks = TOLD.read_text(encoding="utf-8").split(HEAD)[1:]
-        told.update(block.split("\n", 1) for block in blocks)
+        for block in TOLD.read_text(encoding="utf-8").split(HEAD)[1:]:
+            head, _, told[head] = block.partition("\n")
     yield
     if writes:
         TOLD.write_text("".join(f"{HEAD}{head}\n{text}" for head, text in sorted(told.items())), encoding="utf-8")
@@ -67,8 +67,11 @@ def spokectl(folder: Path, words: list[str], **variables: str | None) -> "subpro
     )
 
 
-def holds(folder: Path, words: list[str], exit_code: int, case: str = "", **variables: str | None) -> None:
+def holds(
+    folder: Path, words: list[str], exit_code: int, variables: dict[str, str | None] | None = None, case: str = ""
+) -> None:
     """The contract of an error, for people and for programs. `case` tells what else is wrong, where the words do not."""
+    variables = variables or {}
     plain = spokectl(folder, words, **variables)
     assert (plain.returncode, plain.stdout) == (exit_code, b""), plain.stderr
     said = plain.stderr.decode("utf-8")
@@ -240,7 +243,7 @@ def test_a_stack_file_that_is_none(tmp_path: Path, kind: str) -> None:
 def test_what_the_environment_says(
     tmp_path: Path, variables: dict[str, str | None], words: list[str], exit_code: int
 ) -> None:
-    holds(tmp_path, words, exit_code, **variables)
+    holds(tmp_path, words, exit_code, variables)
 
 
 @pytest.mark.parametrize(

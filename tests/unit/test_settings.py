@@ -111,7 +111,7 @@ def test_a_broken_env_file_is_named_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "why"),
-    [(lambda path: path.mkdir(), "Is a directory"), (lambda path: path.write_bytes(b"A=\xff\n"), "can't decode byte 0xff")],
+    [(lambda path: path.mkdir(), "Is a directory"), (lambda path: path.write_bytes(b"A=\xff\n"), "it is not text in UTF-8")],
 )
 def test_an_env_file_that_is_no_text_file_is_named_with_the_reason(
     tmp_path: Path, make: Callable[[Path], object], why: str
