@@ -48,7 +48,7 @@ def wait_until(
         if deadline.passed:
             raise OutcomeUnknown(
                 "timeout",
-                f"{what}: still not so after {deadline.timeout_s:g} s: {reason}",
+                f"{what}: still not so after {round(deadline.timeout_s, 2):g} s: {reason}",
                 details={"timeout_s": deadline.timeout_s, "reason": reason},
                 retryable=True,
                 actions=actions,

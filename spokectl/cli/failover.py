@@ -7,7 +7,7 @@ import typer
 
 from spokectl.cli.command import Answer, Command, current_call, noun
 from spokectl.cli.confirmation import confirm, require_answerer
-from spokectl.cli.moves import DryRun, To, move
+from spokectl.cli.moves import DryRun, To, Within, move
 from spokectl.errors import Refused
 
 app = noun("Another holder of a role in place of one that is lost.")
@@ -21,6 +21,7 @@ def postgres(
         bool, typer.Option("--allow-data-loss", help="Go on although acknowledged writes will be lost.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    timeout: Within = None,
 ) -> Answer:
     """Make the PostgreSQL standby primary in place of a lost primary.
 
@@ -40,7 +41,7 @@ def postgres(
 
     if allow_data_loss and not dry_run:
         allow_data_loss = _loss_is_agreed_to(to, yes=yes)
-    return move(moves.open_pair, moves.failover, MoveRequest(to, dry_run, allow_data_loss), FAILOVER_STEPS)
+    return move(moves.open_pair, moves.failover, MoveRequest(to, dry_run, allow_data_loss, timeout), FAILOVER_STEPS)
 
 
 def _loss_is_agreed_to(to: str | None, *, yes: bool) -> bool:
@@ -74,7 +75,7 @@ def _loss_is_agreed_to(to: str | None, *, yes: bool) -> bool:
 
 
 @app.command("redis", cls=Command)
-def redis(to: To = None, dry_run: DryRun = False) -> Answer:
+def redis(to: To = None, dry_run: DryRun = False, timeout: Within = None) -> Answer:
     """Make the Redis replica master in place of a lost master, without waiting until the Sentinels miss it.
 
     A frozen master is killed first. One that is well is switched over instead. The old node is started and follows.
@@ -87,4 +88,4 @@ def redis(to: To = None, dry_run: DryRun = False) -> Answer:
     from spokectl.operations.moves import MoveRequest
     from spokectl.operations.redis import moves
 
-    return move(moves.open_pair, moves.failover, MoveRequest(to, dry_run), ())
+    return move(moves.open_pair, moves.failover, MoveRequest(to, dry_run, timeout_s=timeout), ())

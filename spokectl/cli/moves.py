@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from spokectl.cli import names
-from spokectl.cli.command import Answer, current_call
+from spokectl.cli.command import Answer, Duration, current_call
 from spokectl.operations.context import Context
 from spokectl.operations.moves import MoveRequest
 from spokectl.operations.steps import Step
@@ -25,6 +25,16 @@ To = Annotated[
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the measured preconditions, every step and its undo; change nothing.")
+]
+Within = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        click_type=Duration(),
+        help="How long all steps may take together; default: half a minute to five for each of them. "
+        "A move that has given the role away by then is unfinished (6), or its old node is not back (12); before that "
+        "everything is put back.",
+    ),
 ]
 Opener = Callable[[str, Path | None], Context]
 Operation = Callable[[Context, MoveRequest, Report], Result]

@@ -1,13 +1,13 @@
 """`switchover`: planned moves of a role, with everything alive."""
 
 from spokectl.cli.command import Answer, Command, noun
-from spokectl.cli.moves import DryRun, To, move
+from spokectl.cli.moves import DryRun, To, Within, move
 
 app = noun("Planned moves of a role: both nodes are well, nothing is lost, no request fails.")
 
 
 @app.command("postgres", cls=Command)
-def postgres(to: To = None, dry_run: DryRun = False) -> Answer:
+def postgres(to: To = None, dry_run: DryRun = False, timeout: Within = None) -> Answer:
     """Make the PostgreSQL standby primary, and the primary its standby.
 
     Every precondition is measured first; when one does not hold, nothing is changed (exit 5). Up to the point where the
@@ -24,11 +24,11 @@ def postgres(to: To = None, dry_run: DryRun = False) -> Answer:
     from spokectl.operations.postgres import moves
     from spokectl.operations.postgres.tables import SWITCHOVER_STEPS
 
-    return move(moves.open_pair, moves.switchover, MoveRequest(to, dry_run), SWITCHOVER_STEPS)
+    return move(moves.open_pair, moves.switchover, MoveRequest(to, dry_run, timeout_s=timeout), SWITCHOVER_STEPS)
 
 
 @app.command("redis", cls=Command)
-def redis(to: To = None, dry_run: DryRun = False) -> Answer:
+def redis(to: To = None, dry_run: DryRun = False, timeout: Within = None) -> Answer:
     """Make the Redis replica master, and the master its replica.
 
     Writes to the cache are paused meanwhile, or the server hands over by itself where it can (Valkey 9): nothing that was
@@ -42,4 +42,4 @@ def redis(to: To = None, dry_run: DryRun = False) -> Answer:
     from spokectl.operations.moves import MoveRequest
     from spokectl.operations.redis import moves
 
-    return move(moves.open_pair, moves.switchover, MoveRequest(to, dry_run), ())
+    return move(moves.open_pair, moves.switchover, MoveRequest(to, dry_run, timeout_s=timeout), ())

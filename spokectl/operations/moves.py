@@ -33,11 +33,15 @@ class Check:
 
 @dataclass(frozen=True)
 class MoveRequest:
-    """`to`: the node that shall have the role; None for the one that has not. `allow_data_loss`: PostgreSQL's failover."""
+    """`to`: the node that shall have the role; None for the one that has not. `allow_data_loss`: PostgreSQL's failover.
+
+    `timeout_s` bounds all steps together; None: each has its own time alone.
+    """
 
     to: str | None = None
     dry_run: bool = False
     allow_data_loss: bool = False
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True)

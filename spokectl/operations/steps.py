@@ -5,6 +5,7 @@ holds is asked of the stack (`World.committed`), never of the journal: so a comm
 finished, or undone, by the next one.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -68,15 +69,25 @@ class Taken:
     seconds: float
 
 
-def drive(table: Table[W], world: W, facts: dict[str, object], journal: Underway, report: Report) -> list[Taken]:
-    """Takes all steps.
+def drive(
+    table: Table[W],
+    world: W,
+    facts: dict[str, object],
+    journal: Underway,
+    report: Report,
+    *,
+    timeout_s: float | None = None,
+) -> list[Taken]:
+    """Takes all steps, each within its own time and within what is left of `timeout_s` for all of them.
 
     Failed when one failed and everything is back as it was; OutcomeUnknown when it can neither be finished nor put back
     now; Incomplete when the work is done, but a step of its aftercare failed. A report that nobody reads any more (a pipe
     that is closed) stops nothing.
     """
     journal.begin(table.operation, facts)
-    return _forward(table, world, table.steps, journal, _tried(report))
+    return _forward(
+        table, world, table.steps, journal, _tried(report), Deadline(math.inf if timeout_s is None else timeout_s)
+    )
 
 
 def settle(table: Table[W], world: W, found: Unfinished, journal: Underway, report: Report) -> bool:
@@ -85,7 +96,8 @@ def settle(table: Table[W], world: W, found: Unfinished, journal: Underway, repo
         _back(table, world, found.begun, journal, _tried(report))
         return False
     ids = [step.id for step in table.steps]
-    _forward(table, world, table.steps[ids.index(table.point_of_no_return) + 1 :], journal, _tried(report))
+    left = table.steps[ids.index(table.point_of_no_return) + 1 :]
+    _forward(table, world, left, journal, _tried(report), Deadline(math.inf))
     return True
 
 
@@ -97,14 +109,16 @@ def _tried(report: Report) -> Report:
     return tell
 
 
-def _forward(table: Table[W], world: W, steps: Sequence[Step[W]], journal: Underway, report: Report) -> list[Taken]:
+def _forward(
+    table: Table[W], world: W, steps: Sequence[Step[W]], journal: Underway, report: Report, whole: Deadline
+) -> list[Taken]:
     taken: list[Taken] = []
     for step in steps:
         began = time.monotonic()
         try:
             journal.note(step.id, "began")
             report(step.id, "doing", step.sentence)
-            step.act(world, Deadline(step.timeout_s))
+            step.act(world, whole.capped(step.timeout_s))
             journal.note(step.id, "done")
         except (SpokectlError, OSError, KeyboardInterrupt) as error:
             with suppress(OSError):

@@ -66,6 +66,14 @@ def test_all_steps_are_taken_and_no_journal_is_left(journal: Underway) -> None:
     assert journal.unfinished() is None
 
 
+@pytest.mark.parametrize("timeout_s", [None, 0.25, 60.0])
+def test_a_step_has_its_own_time_and_no_more_than_all_have_together(journal: Underway, timeout_s: float | None) -> None:
+    had: list[float] = []
+    step = Step[Lamp]("a", "turn on a", lambda _, deadline: had.append(deadline.timeout_s), 1.0)
+    drive(Table("light", (step,), "a", "spokectl light"), Lamp(), {}, journal, say_nothing, timeout_s=timeout_s)
+    assert 0 < had[0] <= min(1.0, timeout_s or 1.0)
+
+
 def test_a_failure_before_the_point_of_no_return_puts_everything_back(journal: Underway) -> None:
     lamp = Lamp(breaks_at="b")
     with pytest.raises(Failed, match="turn on b: b is broken; everything is back as it was"):

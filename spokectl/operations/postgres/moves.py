@@ -130,7 +130,7 @@ def _switchover(context: Context, move: Move, request: MoveRequest, report: Repo
     for warning in plan.warnings:
         report("stack", "notice", warning)
     move.open()
-    taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
+    taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report, timeout_s=request.timeout_s)
     return MoveData(steps.operation, "moved", move.old.name, move.new.name, plan.checks, [], taken, write_gap_s=move.gap_s)
 
 
@@ -166,7 +166,7 @@ def _failover(context: Context, move: Move, request: MoveRequest, report: Report
     move.old_ran = context.runtime.inspect()[move.old.name].state not in DOWN
     for sign in signs:
         report("stack", "notice", sign)
-    taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
+    taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report, timeout_s=request.timeout_s)
     if risks[-1].bytes_ != 0:
         report(
             "stack", "notice", f"acknowledged writes may be lost: {risks[-1].sentence} of WAL were not on {move.new.name}"
@@ -199,7 +199,7 @@ def _finish_named(context: Context, named: Move, request: MoveRequest, report: R
         return replace(data, plan=planned(steps))
     report("stack", "notice", f"the record names {data.new}, which is not promoted yet")
     with closing(Move(context, data.old, data.new, named.epoch - 1, named.reason)) as move:
-        taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report)
+        taken = drive(steps, move, move.facts, Underway(context.state.underway_file), report, timeout_s=request.timeout_s)
     return replace(data, outcome="finished", steps=taken, divergent=move.divergent)
 
 

@@ -159,7 +159,9 @@ def _switchover(context: Context, move: RedisMove, request: MoveRequest, report:
     if request.dry_run:
         return replace(data, plan=planned(steps))
     require(checks)
-    taken = drive(steps, move, move.facts(variant), Underway(context.state.underway_file), report)
+    taken = drive(
+        steps, move, move.facts(variant), Underway(context.state.underway_file), report, timeout_s=request.timeout_s
+    )
     return replace(data, outcome="moved", steps=taken, write_gap_s=move.gap_s)
 
 
@@ -186,7 +188,9 @@ def _failover(context: Context, move: RedisMove, request: MoveRequest, report: R
             f"nothing was changed: {move.new.name} cannot take over: it does not answer",
             actions=[start, command_line(context.stack.name, "up")],
         )
-    taken = drive(steps, move, move.facts("lost"), Underway(context.state.underway_file), report)
+    taken = drive(
+        steps, move, move.facts("lost"), Underway(context.state.underway_file), report, timeout_s=request.timeout_s
+    )
     return replace(data, outcome="moved", steps=taken, write_gap_s=move.gap_s)
 
 
@@ -210,7 +214,9 @@ def _bring_back(context: Context, move: RedisMove, state: RunState, request: Mov
     data = MoveData(FAILOVER, "planned", other.name, master.name, signs_of_death=signs)
     if request.dry_run:
         return replace(data, plan=planned(steps))
-    taken = drive(steps, move, move.facts("lost"), Underway(context.state.underway_file), report)
+    taken = drive(
+        steps, move, move.facts("lost"), Underway(context.state.underway_file), report, timeout_s=request.timeout_s
+    )
     return replace(data, outcome="finished", steps=taken)
 
 
