@@ -83,19 +83,25 @@ class SharedCache:
             await self._guarded(client, lambda: client.delete(*(cache_key(*version) for version in versions)))
 
     async def ping(self) -> None:
-        """Asks the master for an answer; raises what went wrong. A node that is master no more is left for its successor."""
+        """Asks the master for its role; raises what went wrong.
+
+        A node that does not answer, or is master no more, is left for its successor, which an instance without requests
+        would not look for else.
+        """
+        trouble: Exception = NoMaster("the node that the Sentinels name says that it is no master")
         for _ in range(TRIES_TO_KEEP):
             client = self._client or await self._found_client()
             if client is None:
                 raise ConnectionError(self.last_error)
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                role: Any = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
-            if role[0] in MASTER:
-                return
-            if self._client is client:
-                self._client = None
-                await _close_quietly(client)
-        raise NoMaster("the node that the Sentinels name says that it is no master")
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    role: Any = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
+                if role[0] in MASTER:
+                    return
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+                trouble = error
+            await self._give_up(client)
+        raise trouble
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -131,13 +137,17 @@ class SharedCache:
                     result = await operate()
             except Exception as error:  # noqa: BLE001 - any trouble is a miss
                 self._failed(error)
-                if self._client is client and (self.breaker.is_open or type(error).__name__ == "ReadOnlyError"):
-                    # It may be another node's turn: ask the Sentinels again.
-                    self._client = None
-                    await _close_quietly(client)
+                if self.breaker.is_open or type(error).__name__ == "ReadOnlyError":
+                    await self._give_up(client)
                 return None
         self.breaker.succeeded()
         return result
+
+    async def _give_up(self, client: Redis) -> None:
+        """It may be another node's turn: the Sentinels are asked again."""
+        if self._client is client:
+            self._client = None
+            await _close_quietly(client)
 
     def _failed(self, error: Exception) -> None:
         was_open = self.breaker.is_open
@@ -182,7 +192,8 @@ class SharedCache:
             try:
                 address: Any = await sentinel.sentinel_get_master_addr_by_name(self._settings.master_name)
                 master, master_port = address or ("nobody", 0)
-                client = redis.asyncio.Redis(host=master, port=int(master_port), db=self._settings.database, **shared)
+                name = master.decode() if isinstance(master, bytes) else master
+                client = redis.asyncio.Redis(host=name, port=int(master_port), db=self._settings.database, **shared)
                 return await self._verified(client)
             except Exception as error:  # noqa: BLE001 - the next Sentinel is asked
                 reasons.append(f"{host}:{port}: {error}")

@@ -417,3 +417,25 @@ def test_redis_is_followed_through_a_failover_by_sentinel(stack: Stack) -> None:
         spoke.stop()
         for node in (sentinel, replica, master):
             node.stop()
+
+
+def test_an_instance_without_requests_follows_redis_too(stack: Stack) -> None:
+    master, replica, sentinel = (RedisNode(stack.folder, f"{name}-{free_ports(1)[0]}") for name in ("m", "r", "s"))
+    master.start()
+    replica.start(f"replicaof {HOST} {master.port}", "repl-diskless-sync-delay 0")
+    sentinel.start_sentinel(master)
+    spoke = stack.spoke_with(environment_of(stack.postgres, store=stack.store, sentinel=sentinel)).start()
+
+    def redis_is(status: str) -> bool:
+        return bool(spoke.health("ready").json()["dependencies"]["redis"]["status"] == status)
+
+    try:
+        wait_for(lambda: redis_is("healthy"), "Redis to be found")
+        wait_for(lambda: replica.client().info("replication")["master_link_status"] == "up", "replication")
+        master.stop(signal.SIGKILL)
+        wait_for(lambda: replica.client().role()[0] in (b"master", "master"), "the Sentinel to act")
+        wait_for(lambda: redis_is("healthy"), "the new master to be found")
+    finally:
+        spoke.stop()
+        for node in (sentinel, replica, master):
+            node.stop()
