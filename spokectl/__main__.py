@@ -7,6 +7,8 @@ import sys
 _RARELY = 100_000
 """Containers more than were let go of before cycles are looked for: no short command comes there, a long one does."""
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     """Runs the command line in `sys.argv` and gives the exit code.
@@ -17,6 +19,10 @@ def main() -> int:
     gc.set_threshold(_RARELY)
     try:
         return _main()
+    except KeyboardInterrupt:
+        # It came before there was anybody to explain it: during the imports.
+        os.write(2, b"error: interrupted\n")
+        return _INTERRUPTED
     finally:
         gc.freeze()
 

@@ -9,6 +9,7 @@ import typer
 
 from spokectl.cli import names
 from spokectl.cli.command import Answer, Command, Duration, current_call
+from spokectl.cli.streams import until_nobody_reads
 from spokectl.errors import ExitCode
 from spokectl.result import Result
 
@@ -60,7 +61,8 @@ def _watched(services: list[str], interval_s: float) -> Answer:
     call = current_call()
     try:
         looks = watch(call.stack, call.file, services, lambda: time.sleep(interval_s))
-        show(looks, call.envelope_line if call.json else None)
+        with until_nobody_reads():
+            show(looks, call.envelope_line if call.json else None)
     except KeyboardInterrupt:
         # The only way to end it: nothing has gone wrong, and nothing needs to be said.
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -151,12 +153,13 @@ def events(follow: Follow = False, since: Since = None) -> Answer:
 def _streamed(items: Iterable[Item], show: Callable[[Item], None]) -> Answer:
     """Each item as it comes: one JSON object a line with --json, else as `show` prints it."""
     try:
-        for item in items:
-            if current_call().json:
-                sys.stdout.write(current_call().line(item) + "\n")
-            else:
-                show(item)
-            sys.stdout.flush()
+        with until_nobody_reads():
+            for item in items:
+                if current_call().json:
+                    sys.stdout.write(current_call().line(item) + "\n")
+                else:
+                    show(item)
+                sys.stdout.flush()
     except KeyboardInterrupt:
         # The usual way to end --follow: nothing has gone wrong, and nothing needs to be said.
         raise typer.Exit(ExitCode.INTERRUPTED) from None

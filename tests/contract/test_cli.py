@@ -308,6 +308,26 @@ def test_it_ends_as_any_program_when_nobody_reads(tmp_path: Path, words: str) ->
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("moment", ["os.open", "spokectl.cli.app.run"])
+def test_ctrl_c_is_one_line_however_early_it_comes(tmp_path: Path, moment: str) -> None:
+    # The imports themselves are the longest part of a short command.
+    program = "\n".join(
+        [
+            f"import {moment.rpartition('.')[0]}, sys",
+            "from unittest import mock",
+            "from spokectl.__main__ import main",
+            "sys.argv = ['spokectl', 'status']",
+            f"with mock.patch('{moment}', side_effect=KeyboardInterrupt):",
+            "    code = main()",
+            "sys.exit(code)",
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.splitlines()[0]) == (130, "", "error: interrupted")
+
+
 @pytest.mark.parametrize("words", [[], ["config"], ["modules"]])
 def test_without_a_command_the_help_is_shown_as_it_is(tmp_path: Path, words: list[str]) -> None:
     done = spokectl(tmp_path, *words)

@@ -99,3 +99,13 @@ def test_a_follower_gets_the_past_and_then_what_comes_from_both_sides_until_ctrl
         following.send_signal(signal.SIGINT)
         rest, complaints = following.communicate(timeout=120)
     assert (following.returncode, rest, complaints) == (130, "", "")
+
+
+def test_a_follower_whose_reader_goes_away_ends_although_nothing_more_comes(state: StackState) -> None:
+    with events(state, "--follow") as following:
+        assert following.stdout is not None
+        assert following.stderr is not None
+        assert following.stdout.readline()
+        following.stdout.close()
+        assert following.wait(timeout=120) == 141
+        assert following.stderr.read() == ""
