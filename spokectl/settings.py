@@ -187,7 +187,10 @@ class StackState:
             ) from error
 
     def read_record(self) -> StackRecord | None:
-        """What the first `up` decided, or None before it. Refused (`state_damaged`) when it cannot be understood."""
+        """What the first `up` decided, or None before it.
+
+        Refused: `state_damaged` when it cannot be understood, `state_unreadable` when it is somebody else's.
+        """
         path = self.record_file
         try:
             raw = json.loads(path.read_text())
@@ -202,17 +205,29 @@ class StackState:
                 f"the stack's state cannot be kept in {self.folder}: a file stands where a folder is expected",
                 actions=["choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = why_unreadable(error) if isinstance(error, OSError) else "it is damaged, or no record of a stack"
+        except OSError as error:
+            raise Refused(
+                "state_unreadable",
+                f"{path} cannot be read: {why_unreadable(error)}",
+                actions=[f"run spokectl as {_owner(self.folder)}", "or export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
             raise Refused(
                 "state_damaged",
-                f"{path} cannot be read: {why}",
+                f"{path} cannot be read: it is damaged, or no record of a stack",
                 actions=[f"remove it (rm {path}) and run: {command_line(self.name, 'up')}"],
             ) from error
 
     def write_record(self, record: StackRecord) -> None:
         content = {"version": RECORD_VERSION} | record.__dict__
         write_privately(self.record_file, json.dumps(content, indent=1) + "\n")
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return f"{folder.owner()}, who owns its folder"
+    except (OSError, KeyError):
+        return "who owns its folder"
 
 
 def _remedy(error: OSError) -> str:

@@ -1,3 +1,5 @@
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -156,6 +158,23 @@ def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         StackState("s", tmp_path / "file").ensure()
     assert caught.value.code == "state_dir"
+
+
+def test_a_record_of_somebody_else_is_no_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = StackState("spoke", tmp_path)
+    state.ensure()
+    state.write_record(StackRecord("local", "f", "2026-01-01T00:00:00+00:00"))
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(state.record_file))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(Refused) as caught:
+        state.read_record()
+    assert caught.value.code == "state_unreadable"
+    assert caught.value.message == f"{state.record_file} cannot be read: Permission denied"
+    assert caught.value.actions[0].startswith("run spokectl as ")
+    assert not any("rm " in action for action in caught.value.actions)
 
 
 def _ensure_often(root: str) -> None:
