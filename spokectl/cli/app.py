@@ -15,7 +15,7 @@ import click
 import typer.main
 
 from spokectl import __version__
-from spokectl.cli.command import error_lines, started_call, started_command, started_stack, unknown
+from spokectl.cli.command import error_lines, shared_options, started_call, started_command, started_stack, unknown
 from spokectl.errors import ExitCode, Failed, Interrupted, SpokectlError, UsageError
 from spokectl.printable import printable
 from spokectl.result import dumps, error_envelope
@@ -231,6 +231,11 @@ def _command_word(argv: Sequence[str]) -> str:
 def _usage(error: click.UsageError) -> UsageError:
     message = error.format_message().rstrip(".")
     help_line = f"{error.ctx.command_path} --help" if error.ctx else "spokectl --help"
+    if isinstance(error, click.NoSuchOption) and isinstance(error.ctx.command if error.ctx else None, click.Group):
+        shared = {word for option in shared_options() for word in option.opts}
+        if error.option_name in shared:
+            message = f"{error.option_name} stands behind the command"
+            help_line = f"spokectl COMMAND {error.option_name} …"
     return UsageError("usage", message[:1].lower() + message[1:], actions=[help_line])
 
 

@@ -52,7 +52,7 @@ def run(
 
     The verdict is by each drill's objective, or by --objective. What is broken is always healed, also after Ctrl-C, a
     kill -9 of this command (by the next one) or a failed drill. Exit 0: all held; 11: an objective was missed; what this
-    runtime cannot do is skipped, and says why.
+    runtime cannot do is skipped, and says why (5 where nothing is left to do).
 
     \b
     Examples:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from spokectl.drills.catalog import all_drills
 from spokectl.drills.drill import Drill
 from spokectl.drills.evidence import Run, Verdict
-from spokectl.errors import ExitCode, Failed, NotFound, SpokectlError, UsageError
+from spokectl.errors import ExitCode, Failed, NotFound, Refused, SpokectlError, UsageError
 from spokectl.result import Result
 from spokectl.settings import command_line
 
@@ -41,7 +41,10 @@ class _Missed(SpokectlError):
 
 
 def judged(run: Run) -> Result:
-    """The run, with exit code 11 when an objective was missed, 1 when a drill could not be carried out."""
+    """The run, with exit code 11 when an objective was missed, 1 when a drill could not be carried out.
+
+    5 where drills were named and each of them was skipped: nothing has been proven.
+    """
     show = [command_line(run.stack, f"drill show {run.id}")]
     broken = [each for each in run.trials if each.verdict is Verdict.BROKEN]
     missed = [each for each in run.trials if each.verdict is Verdict.MISSED]
@@ -52,6 +55,10 @@ def judged(run: Run) -> Result:
     elif missed:
         said = "; ".join(f"{each.drill}: {', '.join(each.missed)}" for each in missed)
         error = _Missed("objective_missed", f"not all held: {said}", actions=show)
+    elif run.trials and all(each.verdict is Verdict.SKIPPED for each in run.trials):
+        said = "; ".join(f"{each.drill}: {each.why}" for each in run.trials)
+        error = Refused("all_skipped", f"nothing was carried out: {said}", actions=["spokectl drill list"])
+        return Result(run, (), error.exit_code, error)
     else:
         return Result(run, warnings)
     return Result(run, warnings, error.exit_code, error)

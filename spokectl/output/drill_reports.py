@@ -1,6 +1,7 @@
 """What drills have left behind, for people: their list with its history, one run, two runs side by side."""
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -42,26 +43,42 @@ _LETTERS = {
     Mark.HEALED: "H",
 }
 _IDS_SHOWN = 5
+_COLUMNS = ["OBJECTIVE", "RUNTIME", "LAST", "MEDIAN", "WORST", "TREND"]
 
 
 def print_list(drills: Sequence[Listed]) -> None:
-    """All drills by group, with what became of them so far."""
+    """All drills by group, with what became of them so far: on a terminal some lines each, elsewhere a table's line."""
+    width = columns_of(sys.stdout)
     for number, (group, own) in enumerate(groupby(drills, key=lambda each: each.group)):
         if number:
             _say()
         _say(strong=group)
-        rows = [
-            [
-                each.drill,
-                each.breaks,
-                each.holds,
-                each.objective,
-                "both" if len(each.runtimes) > 1 else f"{each.runtimes[0]} only",
-                *_past(each.past[0] if each.past else None, several=len(each.past) > 1),
-            ]
-            for each in own
-        ]
-        print_table(["DRILL", "BREAKS", "MUST HOLD", "OBJECTIVE", "RUNTIME", "LAST", "MEDIAN", "WORST", "TREND"], rows)
+        if width is None:
+            print_table(["DRILL", "BREAKS", "MUST HOLD", *_COLUMNS], [_row(each) for each in own])
+            continue
+        for each in own:
+            for line in entry(each, width):
+                _say(line)
+
+
+def _row(each: Listed) -> list[str]:
+    runtimes = "both" if len(each.runtimes) > 1 else f"{each.runtimes[0]} only"
+    past = _past(each.past[0] if each.past else None, several=len(each.past) > 1)
+    return [each.drill, each.breaks, each.holds, each.objective, runtimes, *past]
+
+
+def entry(each: Listed, width: int) -> list[str]:
+    """A drill as it is read: its name, and below it each thing that is known, folded to `width` columns."""
+    name, breaks, holds, *values = _row(each)
+    parts = [("BREAKS", breaks), ("MUST HOLD", holds), *zip(_COLUMNS, values, strict=True)]
+    lines = [f"  {name}"]
+    for head, text in parts:
+        if text:
+            indent = f"    {head.lower():<11}"
+            lines += textwrap.wrap(
+                text, width, initial_indent=indent, subsequent_indent=" " * len(indent), break_on_hyphens=False
+            )
+    return lines
 
 
 def _past(past: Past | None, *, several: bool) -> list[str]:

@@ -9,8 +9,11 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from spokectl.drills.catalog import all_drills
 from spokectl.drills.evidence import Run
 from spokectl.drills.store import Store
+from spokectl.drills.trend import listed
+from spokectl.output.drill_reports import entry
 from spokectl.settings import StackState
 from tests.contract.test_cli import ENVELOPE, spokectl
 from tests.unit.drills.made_up import run, skipped, trial
@@ -51,6 +54,16 @@ def test_the_list_needs_neither_a_stack_nor_a_history(tmp_path: Path) -> None:
     assert {each["drill"] for each in rows} >= {"spoke-kill", "postgres-kill", "redis-kill"}
     assert all(each["past"] == [] and each["runtimes"] for each in rows)
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_on_a_terminal_each_drill_of_the_list_is_some_lines_no_wider_than_that(width: int) -> None:
+    for each in listed(all_drills().values(), []):
+        lines = entry(each, width)
+        assert lines[0] == f"  {each.drill}"
+        assert max(map(len, lines)) <= width
+        said = " ".join(" ".join(lines).split())
+        assert f"breaks {each.breaks} must hold {each.holds} objective {each.objective.split()[0]}" in said
 
 
 def test_the_list_has_the_last_verdict_median_worst_and_trend(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def _chosen(context: Context, request: MoveRequest, operation: str) -> Move:
             raise Refused("unknown_primary", f"the cluster record names {primary}, which the stack file does not have")
         if request.to == primary:
             raise Refused(
-                "already_primary", f"{primary} is the primary already", actions=[command_line(context.stack.name, operation)]
+                "already_primary",
+                f"{primary} is the primary already",
+                actions=[command_line(context.stack.name, "postgres status")],
             )
         other = next(one for one in names if one != primary)
         opened.pop_all()  # from here on the move closes them

@@ -73,7 +73,7 @@ def reopened(context: Context, found: Unfinished) -> tuple[Table[RedisMove], Red
     return table(context.stack.name, str(found.facts["variant"])), move
 
 
-def _chosen(context: Context, request: MoveRequest, operation: str) -> RedisMove:
+def _chosen(context: Context, request: MoveRequest, operation: str) -> RedisMove:  # noqa: ARG001 - an operation's signature
     """The move from the master, as most Sentinels name it, to the other node."""
     names = [service.name for service in context.stack.of_kind(Kind.REDIS)]
     if request.to is not None:
@@ -89,8 +89,8 @@ def _chosen(context: Context, request: MoveRequest, operation: str) -> RedisMove
             actions=[command_line(context.stack.name, "redis sentinels"), command_line(context.stack.name, "up")],
         )
     if request.to == master:
-        again = command_line(context.stack.name, operation)
-        raise Refused("already_master", f"{master} is the master already", actions=[again])
+        look = command_line(context.stack.name, "redis sentinels")
+        raise Refused("already_master", f"{master} is the master already", actions=[look])
     other = next(name for name in names if name != master)
     return RedisMove(context, master, other)
 

@@ -240,7 +240,10 @@ def test_where_nobody_tells_what_is_there_nothing_is_said_to_be_kept(
 
 def test_drills_that_give_up_writes_of_others_have_to_be_allowed(context: Context) -> None:
     lossy = drill(breaks_and_goes_on, gives_up_writes=True)
-    assert [each.verdict for each in carry_out(lossy).trials] == [Verdict.SKIPPED]
+    run = carry_out(lossy)
+    assert [each.verdict for each in run.trials] == [Verdict.SKIPPED]
+    # A script that names a drill must not take it for one that held.
+    assert judged(run).exit_code is ExitCode.REFUSED
     assert "--allow-data-loss" in carry_out(lossy).trials[0].why
     assert carry_out(lossy, allow_data_loss=True).verdict is Verdict.HELD
 
