@@ -94,4 +94,9 @@ def heal_left_behind(name: str, file: Path | None, told: Callable[[str], None]) 
     """
     context = running_context(name, file)
     with drill_lock(context.state):
-        return Result([{"fault": left.sentence, "services": list(left.undo.services)} for left in heal_all(context, told)])
+        if not FaultJournal(context.state.faults_file).left():
+            return Result([])
+        with context.journal.operation("drill heal") as ending:
+            healed = heal_all(context, told)
+            ending["message"] = "; ".join(left.sentence for left in healed)
+    return Result([{"fault": left.sentence, "services": list(left.undo.services)} for left in healed])

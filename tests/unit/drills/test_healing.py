@@ -143,6 +143,10 @@ def test_a_drill_that_is_alive_heals_itself(context: Context, monkeypatch: pytes
     assert DONE == []
     healing.heal_first("pretended", None, unheard)
     assert DONE == [("a",)]
+    healing.heal_first("pretended", None, unheard)
+    # It is in the ledger, once: the second time there was nothing to do.
+    said = [(each["operation"], each["phase"], each.get("message")) for each in context.journal.read()]
+    assert said == [("drill heal", "started", None), ("drill heal", "done", "a broken")]
 
 
 def test_what_cannot_be_healed_stops_no_other_command(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
