@@ -9,7 +9,7 @@ from spokectl.operations.health import ServiceStatus
 from spokectl.operations.outlook import Outlook
 from spokectl.operations.postgres.guard import ClusterRecord
 from spokectl.operations.postgres.lag import Lag, lags
-from spokectl.output.streams import print_table
+from spokectl.output.streams import print_table, print_text
 from spokectl.printable import printable
 from spokectl.units import human_bytes, human_seconds
 
@@ -63,7 +63,7 @@ def print_record(record: ClusterRecord | None) -> None:
 
 def print_outlook(found: Sequence[Outlook]) -> None:
     for each in found:
-        sys.stdout.write(printable(each.sentence) + "\n")
+        print_text(each.sentence)
 
 
 def print_lags(rows: Sequence[Lag]) -> None:

@@ -52,6 +52,14 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
         sys.stdout.write(line + "\n")
 
 
+def print_text(text: str) -> None:
+    """A sentence on stdout; on a terminal it folds between words, so that a command in it can be read and copied."""
+    line = printable(text)
+    width = columns_of(sys.stdout)
+    for part in [line] if width is None else _folded(line, width):
+        sys.stdout.write(part + "\n")
+
+
 def columns_of(stream: TextIO) -> int | None:
     """How wide the stream's terminal is; None for what is no terminal, where nothing is folded."""
     return shutil.get_terminal_size().columns if stream.isatty() else None

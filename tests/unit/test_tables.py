@@ -6,7 +6,7 @@ import pytest
 
 from spokectl.operations.event_lines import Event
 from spokectl.output.stack import print_event
-from spokectl.output.streams import print_table, table
+from spokectl.output.streams import print_table, print_text, table
 
 HEADERS = ["SERVICE", "ADDRESS", "REASON"]
 ROWS: list[list[object]] = [
@@ -138,3 +138,17 @@ def test_heads_stand_out_only_where_a_terminal_can_show_it_and_may(
         monkeypatch.setenv(name, value)
     print_table(HEADERS, ROWS)
     assert ("\x1b[1m" in capsys.readouterr().out) == styled
+
+
+def test_a_sentence_folds_between_words_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "if postgres-primary dies: `spokectl failover postgres` makes postgres-replica primary"
+    print_text(said)
+    assert capsys.readouterr().out == said + "\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_text(said)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines) == said
