@@ -20,9 +20,18 @@ def judge_services(stack: str, statuses: Sequence[ServiceStatus]) -> Sequence[Fi
     """One finding for each service that is not well, what does not run first."""
     bad = sorted((each for each in statuses if not each.ok), key=lambda each: each.state is RunState.RUNNING)
     well = len(statuses) - len(bad)
-    return [*(_service(stack, each) for each in bad), *([ok(f"{well} of {len(statuses)} are well")] if well else [])]
+    return [
+        *(_service(stack, each, _why(each, statuses)) for each in bad),
+        *([ok(f"{well} of {len(statuses)} are well")] if well else []),
+    ]
 
 
+_HOLDER = {Kind.POSTGRES: "primary", Kind.REDIS: "master", Kind.SPOKE: "instance"}
+_WHY_NOBODY = {
+    Kind.POSTGRES: "no primary takes writes: pushes fail until there is one",
+    Kind.REDIS: "no master is there: versions are read from PostgreSQL, which is slower",
+    Kind.SPOKE: "no Spoke is well: the registry does not answer as it should",
+}
 _WHY = {
     Kind.POSTGRES: "without a second node a loss of the first one loses service, and perhaps data",
     Kind.REDIS: "without a second node the cache is lost with the first one",
@@ -35,7 +44,14 @@ _WHY = {
 }
 
 
-def _service(stack: str, status: ServiceStatus) -> Finding:
+def _why(status: ServiceStatus, statuses: Sequence[ServiceStatus]) -> str:
+    """Why it matters: more, where nobody else does what this service is there for."""
+    peers = [each for each in statuses if each.kind is status.kind and each.role == _HOLDER.get(status.kind)]
+    left = any(each.health in {"healthy", "degraded"} for each in peers)
+    return _WHY[status.kind] if left else _WHY_NOBODY.get(status.kind, _WHY[status.kind])
+
+
+def _service(stack: str, status: ServiceStatus, why: str) -> Finding:
     found = f"{status.service} is {status.health}: {status.reason or status.state}"
     if status.state is RunState.PAUSED:
         actions = [command_line(stack, f"unpause {status.service}")]
@@ -44,7 +60,7 @@ def _service(stack: str, status: ServiceStatus) -> Finding:
     else:
         actions = [*status.remedies, command_line(stack, "up"), command_line(stack, f"logs --tail 50 {status.service}")]
     tell = warning if status.health == "degraded" else problem
-    return tell(found, _WHY[status.kind], *actions)
+    return tell(found, why, *actions)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,18 @@ def require_remedies(findings: object) -> None:
         assert each.verdict is OK or (each.why and each.actions), each
 
 
+def test_why_it_matters_depends_on_who_is_left() -> None:
+    def why(*statuses: ServiceStatus) -> str:
+        return judge_services("spoke", statuses)[0].why
+
+    lost, well = down("spoke-1", Kind.SPOKE), service("spoke-2", Kind.SPOKE, "instance")
+    assert why(lost, well) == "the other Spokes carry its requests"
+    assert why(lost, down("spoke-2", Kind.SPOKE)).startswith("no Spoke is well")
+    standby_node = service("postgres-replica", Kind.POSTGRES, "standby")
+    assert why(down("postgres-primary"), standby_node).startswith("no primary takes writes")
+    assert why(down("postgres-replica"), primary()).startswith("without a second node")
+
+
 def test_what_does_not_run_comes_first_with_the_command_that_mends_it() -> None:
     degraded = service("postgres-primary", Kind.POSTGRES, "primary", "degraded", "writes wait for a standby")
     paused = replace(down("spoke-1", Kind.SPOKE, "paused"), state=RunState.PAUSED)
