@@ -43,7 +43,8 @@ def table(trials: Sequence[dict[str, Any]]) -> Iterator[str]:
     for name, group in groupby(trials, key=lambda trial: trial["drill"]):
         own = list(group)
         verdicts = sorted({trial["verdict"] for trial in own})
-        why = next((f" ({trial['why']})" for trial in own if trial["why"]), "")
+        reasons = [trial["why"] or "; ".join(trial["missed"]) for trial in own]
+        why = next((f" ({reason})" for reason in reasons if reason), "")
         figures = [each for each in own[0]["measures"] if each["bound"] is not None]
         promised = [f"{each['name']} {as_typed(each['name'], each['bound'])}" for each in figures if _shown(each)]
         measured = [f"{each['name']} {_measured(each['name'], own)}" for each in figures if _shown(each)]

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from contextlib import suppress
 
 _RARELY = 100_000
 """Containers more than were let go of before cycles are looked for: no short command comes there, a long one does."""
@@ -20,8 +21,9 @@ def main() -> int:
     try:
         return _main()
     except KeyboardInterrupt:
-        # It came before there was anybody to explain it: during the imports.
-        os.write(2, b"error: interrupted\n")
+        # It came when there was nobody to explain it: during the imports, most of all.
+        with suppress(OSError):
+            os.write(2, b"error: interrupted\n")
         return _INTERRUPTED
     finally:
         gc.freeze()

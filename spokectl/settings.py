@@ -189,7 +189,7 @@ class StackState:
     def read_record(self) -> StackRecord | None:
         """What the first `up` decided, or None before it.
 
-        Refused: `state_damaged` when it cannot be understood, `state_unreadable` when it is somebody else's.
+        Refused: `state_damaged` when it cannot be understood, `state_unreadable` when the system does not give it.
         """
         path = self.record_file
         try:
@@ -206,10 +206,11 @@ class StackState:
                 actions=["choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
             ) from None
         except OSError as error:
+            whose = [f"run spokectl as {_owner(self.folder)}", "or export SPOKECTL_STATE_DIR=/path/to/a/folder"]
             raise Refused(
                 "state_unreadable",
                 f"{path} cannot be read: {why_unreadable(error)}",
-                actions=[f"run spokectl as {_owner(self.folder)}", "or export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+                actions=whose if isinstance(error, PermissionError) else [f"look at it: ls -ld {path}"],
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise Refused(

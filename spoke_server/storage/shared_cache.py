@@ -88,19 +88,26 @@ class SharedCache:
         A node that does not answer, or is master no more, is left for its successor, which an instance without requests
         would not look for else.
         """
-        trouble: Exception = NoMaster("the node that the Sentinels name says that it is no master")
+        trouble: Exception | None = None
         for _ in range(TRIES_TO_KEEP):
             client = self._client or await self._found_client()
             if client is None:
-                raise ConnectionError(self.last_error)
+                raise trouble or ConnectionError(self.last_error or "not connected yet")
+            # Its connections are as many as there are slots: without one this would take the requests' for trouble.
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._slots.acquire()
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     role: Any = await client.execute_command("ROLE")  # type: ignore[no-untyped-call]
                 if role[0] in MASTER:
                     return
+                trouble = NoMaster("the node that the Sentinels name says that it is no master")
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
                 trouble = error
+            finally:
+                self._slots.release()
             await self._give_up(client)
+        assert trouble is not None  # noqa: S101 - each turn that ends here has set it
         raise trouble
 
     async def close(self) -> None:

@@ -174,7 +174,7 @@ def _nobody_reads() -> bool:
     streams = select.poll()
     for number in (1, 2):
         streams.register(number, 0)
-    return bool(streams.poll(0))
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in streams.poll(0))
 
 
 def _end_output() -> None:
@@ -235,7 +235,7 @@ def _usage(error: click.UsageError) -> UsageError:
         shared = {word for option in shared_options() for word in option.opts}
         if error.option_name in shared:
             message = f"{error.option_name} stands behind the command"
-            help_line = f"spokectl COMMAND {error.option_name} …"
+            help_line = f"{error.ctx.command_path if error.ctx else 'spokectl'} COMMAND {error.option_name} …"
     return UsageError("usage", message[:1].lower() + message[1:], actions=[help_line])
 
 

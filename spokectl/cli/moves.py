@@ -31,9 +31,9 @@ Within = Annotated[
     typer.Option(
         "--timeout",
         click_type=Duration(),
-        help="How long all steps may take together; default: half a minute to five for each of them. "
-        "A move that has given the role away by then is unfinished (6), or its old node is not back (12); before that "
-        "everything is put back.",
+        help="How long all steps may take together; default: half a minute to five for each of them. Over before the role "
+        "is given away, everything is put back (1); after that the move is finished all the same, and only the old node's "
+        "return is not waited for any longer (12).",
     ),
 ]
 Opener = Callable[[str, Path | None], Context]

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -128,7 +129,7 @@ def logs(
 
     call = current_call()
     lines = read(call.stack, call.file, services or [], since=since, tail=tail, grep=grep, follow=follow)
-    return _streamed(lines, lambda line: print_log(line, width=16))
+    return _streamed(lines, lambda line: print_log(line, width=16), endless=follow)
 
 
 @app.command("events", cls=Command)
@@ -147,13 +148,13 @@ def events(follow: Follow = False, since: Since = None) -> Answer:
     from spokectl.output.stack import print_event
 
     call = current_call()
-    return _streamed(read(call.stack, call.file, since=since, follow=follow), print_event)
+    return _streamed(read(call.stack, call.file, since=since, follow=follow), print_event, endless=follow)
 
 
-def _streamed(items: Iterable[Item], show: Callable[[Item], None]) -> Answer:
+def _streamed(items: Iterable[Item], show: Callable[[Item], None], *, endless: bool) -> Answer:
     """Each item as it comes: one JSON object a line with --json, else as `show` prints it."""
     try:
-        with until_nobody_reads():
+        with until_nobody_reads() if endless else nullcontext():
             for item in items:
                 if current_call().json:
                     sys.stdout.write(current_call().line(item) + "\n")

@@ -27,7 +27,8 @@ def until_nobody_reads() -> Iterator[None]:
     def watch() -> None:
         stdout = select.poll()
         stdout.register(1, 0)  # only for what is told unasked: that the other end is closed
-        stdout.poll()
+        if not any(event & (select.POLLERR | select.POLLHUP) for _, event in stdout.poll()):
+            return
         # Again and again: whoever goes on after an error may take it for one.
         while not over.is_set():
             signal.pthread_kill(main, _GONE)
@@ -39,5 +40,6 @@ def until_nobody_reads() -> Iterator[None]:
     try:
         yield
     finally:
+        signal.signal(_GONE, signal.SIG_IGN)
         over.set()
         signal.signal(_GONE, before)

@@ -43,7 +43,7 @@ class _Missed(SpokectlError):
 def judged(run: Run) -> Result:
     """The run, with exit code 11 when an objective was missed, 1 when a drill could not be carried out.
 
-    5 where drills were named and each of them was skipped: nothing has been proven.
+    5 where each of them was skipped: nothing has been proven.
     """
     show = [command_line(run.stack, f"drill show {run.id}")]
     broken = [each for each in run.trials if each.verdict is Verdict.BROKEN]

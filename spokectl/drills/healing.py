@@ -94,9 +94,8 @@ def heal_left_behind(name: str, file: Path | None, told: Callable[[str], None]) 
     """
     context = running_context(name, file)
     with drill_lock(context.state):
-        if not FaultJournal(context.state.faults_file).left():
-            return Result([])
-        with context.journal.operation("drill heal") as ending:
-            healed = heal_all(context, told)
-            ending["message"] = "; ".join(left.sentence for left in healed)
+        healed = heal_all(context, told)
+        if healed:
+            with context.journal.operation("drill heal") as ending:
+                ending["message"] = "; ".join(left.sentence for left in healed)
     return Result([{"fault": left.sentence, "services": list(left.undo.services)} for left in healed])

@@ -80,6 +80,9 @@ def drive(
 ) -> list[Taken]:
     """Takes all steps, each within its own time and within what is left of `timeout_s` for all of them.
 
+    Where that is over before the point of no return, everything is put back. After it nobody is left half way: the steps
+    have their own time again, but for the aftercare.
+
     Failed when one failed and everything is back as it was; OutcomeUnknown when it can neither be finished nor put back
     now; Incomplete when the work is done, but a step of its aftercare failed. A report that nobody reads any more (a pipe
     that is closed) stops nothing.
@@ -113,12 +116,16 @@ def _forward(
     table: Table[W], world: W, steps: Sequence[Step[W]], journal: Underway, report: Report, whole: Deadline
 ) -> list[Taken]:
     taken: list[Taken] = []
+    can_go_back = any(step.id == table.point_of_no_return for step in steps)
     for step in steps:
         began = time.monotonic()
         try:
+            if can_go_back and whole.passed:
+                raise Failed("timeout", f"no time was left for it of the {whole.timeout_s:g} s for all steps")
             journal.note(step.id, "began")
             report(step.id, "doing", step.sentence)
-            step.act(world, whole.capped(step.timeout_s))
+            step.act(world, whole.capped(step.timeout_s) if can_go_back or step.aftercare else Deadline(step.timeout_s))
+            can_go_back = can_go_back and step.id != table.point_of_no_return
             journal.note(step.id, "done")
         except (SpokectlError, OSError, KeyboardInterrupt) as error:
             with suppress(OSError):

@@ -80,6 +80,8 @@ def test_a_primary_without_room_fails_over_without_loss_and_joins_again_when_the
                 if moved.returncode == 12:
                     error = answer_of(moved)["error"]
                     assert "its disk is full" in error["message"]
+                    # That is why it ended, and not the time that one waits for a node which may come.
+                    assert error["details"]["free_bytes"] < 32 << 20
                     assert error["actions"][0] == f"spokectl start {PRIMARY} --stack {tool.stack}"
                 assert observed(tool)[1]["primary"] == STANDBY
                 count = writers.count(STANDBY)

@@ -1,6 +1,7 @@
 """The driver of step tables: forward, back, and on from wherever it was broken off."""
 
 import errno
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from spokectl.errors import ExitCode, Failed, Incomplete, Interrupted, OutcomeUnknown, Refused
 from spokectl.journal import Underway
 from spokectl.operations.steps import Step, Table, drive, settle
-from spokectl.wait import Deadline
+from spokectl.wait import Deadline, wait_until
 
 
 @dataclass
@@ -69,9 +70,43 @@ def test_all_steps_are_taken_and_no_journal_is_left(journal: Underway) -> None:
 @pytest.mark.parametrize("timeout_s", [None, 0.25, 60.0])
 def test_a_step_has_its_own_time_and_no_more_than_all_have_together(journal: Underway, timeout_s: float | None) -> None:
     had: list[float] = []
-    step = Step[Lamp]("a", "turn on a", lambda _, deadline: had.append(deadline.timeout_s), 1.0)
-    drive(Table("light", (step,), "a", "spokectl light"), Lamp(), {}, journal, say_nothing, timeout_s=timeout_s)
+
+    def act(_: Lamp, deadline: Deadline) -> None:
+        had.append(deadline.timeout_s)
+        time.sleep(0.02)
+
+    steps = tuple(Step[Lamp](name, f"turn on {name}", act, 1.0) for name in "ab")
+    drive(Table("light", steps, "b", "spokectl light"), Lamp(), {}, journal, say_nothing, timeout_s=timeout_s)
     assert 0 < had[0] <= min(1.0, timeout_s or 1.0)
+    assert had[1] <= min(1.0, (timeout_s or 100.0) - 0.02)
+
+
+def test_time_that_is_over_before_the_role_is_given_away_puts_everything_back(journal: Underway) -> None:
+    lamp = Lamp()
+    with pytest.raises(Failed) as failed:
+        drive(TABLE, lamp, {}, journal, say_nothing, timeout_s=1e-9)
+    assert (failed.value.code, lamp.on) == ("timeout", [])
+    assert "everything is back as it was" in failed.value.message
+    assert journal.unfinished() is None
+
+
+def test_time_that_is_over_afterwards_leaves_nothing_half_done(journal: Underway) -> None:
+    had: dict[str, float] = {}
+
+    def step(name: str, *, aftercare: bool = False) -> Step[Lamp]:
+        def act(lamp: Lamp, deadline: Deadline) -> None:
+            had[name] = deadline.timeout_s
+            lamp.on.append(name)
+            if name == "b":
+                wait_until(lambda: "not yet" if whole_s > time.monotonic() - began_s else None, Deadline(60.0), what="time")
+
+        return Step(name, f"turn on {name}", act, 30.0, aftercare=aftercare)
+
+    whole_s, began_s = 0.3, time.monotonic()
+    table = Table("light", (step("a"), step("b"), step("c"), step("d", aftercare=True)), "b", "spokectl light")
+    drive(table, Lamp(), {}, journal, say_nothing, timeout_s=whole_s)
+    assert had["c"] == 30.0
+    assert had["d"] == 0.0
 
 
 def test_a_failure_before_the_point_of_no_return_puts_everything_back(journal: Underway) -> None:

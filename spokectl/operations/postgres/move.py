@@ -328,21 +328,24 @@ class WithoutRoom:
 
     def __init__(self, stack: str, node: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._stack, self._node, self._clock = stack, node, clock
-        self._since: float | None = None
+        self._full_s = 0.0
+        self._last_full: float | None = None
 
     def look(self, status: Mapping[str, Any]) -> None:
-        """`status` is its guard's. Failed (`disk_full`) when the disk has been full for some seconds of looks on end.
+        """`status` is its guard's. Failed (`disk_full`) once the disk was seen full for some seconds, without room since.
 
         While the guard starts a server it copies and rewinds, too, and the room that it has told is from before.
         """
         free_bytes = status.get("free_bytes")
+        now, before, self._last_full = self._clock(), self._last_full, None
         if status.get("state") == "starting":
             return
         if not disk_is_full(free_bytes):
-            self._since = None
-        elif self._since is None:
-            self._since = self._clock()
-        elif self._clock() - self._since > _WITHOUT_ROOM_S:
+            self._full_s = 0.0
+            return
+        self._last_full = now
+        self._full_s += 0.0 if before is None else now - before
+        if self._full_s > _WITHOUT_ROOM_S:
             raise Failed(
                 "disk_full",
                 f"{self._node} cannot follow: its disk is full, {human_bytes(free_bytes or 0)} free; make room on it",

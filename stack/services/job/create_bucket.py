@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -19,9 +20,8 @@ from botocore.httpsession import URLLib3Session
 DEADLINE_S = 60.0
 PAUSE_S = 0.2
 THERE_ALREADY = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-ENDPOINT = re.compile(r"https?://[^/?#\s]+/?")
-BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# What means no other place in an address: which of these it takes is the store's affair.
+BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 class Refusal(Exception):
@@ -96,6 +96,16 @@ def say(message: str) -> None:
     sys.stderr.write(f"{now} {os.environ.get('SPOKE_NODE', 'job')}: {' '.join(message.split())}\n")
 
 
+def is_address(place: str) -> bool:
+    """Whether the text is the address of an HTTP server, with or without a path."""
+    try:
+        parts = urlsplit(place)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0 and not re.search(r"\s", place)
+
+
 def connect() -> S3:
     """The store that the environment names. KeyError where it does not."""
     return S3(
@@ -130,11 +140,11 @@ def main() -> int:
     except KeyError as error:
         say(f"{error.args[0]} is not set; the stack file sets it in this service's environment")
         return 1
-    if not ENDPOINT.fullmatch(place):
-        say(f"cannot use SPOKE_S3_ENDPOINT={place}: expected http://HOST:PORT")
+    if not is_address(place):
+        say(f"cannot use SPOKE_S3_ENDPOINT={place}: expected http://HOST:PORT or https://HOST:PORT")
         return 1
     if not BUCKET_NAME.fullmatch(bucket):
-        say(f"cannot use SPOKE_S3_BUCKET={bucket}: expected 3 to 63 of a-z, 0-9, dot and hyphen")
+        say(f"cannot use SPOKE_S3_BUCKET={bucket}: expected letters, digits, dot, - and _, a letter or digit first")
         return 1
     try:
         created = make_bucket_patiently(store, bucket, place)

@@ -382,6 +382,30 @@ def test_a_reload_takes_new_instances_and_a_quit_finishes_what_is_under_way(clus
     assert cluster.nginx.wait() == 0
 
 
+def test_what_a_reload_has_taken_over_holds_for_the_next_start_until_the_service_is_made_anew(cluster: Cluster) -> None:
+    """As in a container: its variables stay as it was made with, and its addresses are names, of which there is no table."""
+    kept = {name: value for name, value in cluster.nginx.environment.items() if name != "SPOKE_ADDRESSES"}
+    kept |= {"SPOKE_NGINX_RESOLVER": "127.0.0.1:9"}  # nobody: it is not asked before the first request
+    configuration = cluster.nginx.folder / "run" / "nginx" / "upstreams.conf"
+    own = [f"localhost:{port}" for port in cluster.api.values()]
+
+    def started_with(*, backends: list[str]) -> list[str]:
+        cluster.nginx.environment = kept | {"SPOKE_BACKENDS": " ".join(backends)}
+        cluster.nginx.start()
+        wait_until(cluster.listens, "NGINX answers")
+        return [address for address in own if f"server {address} " in configuration.read_text()]
+
+    assert started_with(backends=own) == own
+    fewer = kept | {"SPOKE_BACKENDS": own[2]}
+    asked = Service("load-balancer", cluster.nginx.folder, cluster.nginx.tools, fewer, ("--reload",))
+    asked.start()
+    assert asked.wait() == 0
+    cluster.nginx.stop(signal.SIGKILL)
+    assert started_with(backends=own) == own[2:]
+    cluster.nginx.stop(signal.SIGKILL)
+    assert started_with(backends=own[:2]) == own[:2]
+
+
 def test_what_nginx_refuses_is_never_loaded_and_a_reload_that_was_killed_is_made_up_for(cluster: Cluster) -> None:
     cluster.start()
     folder = cluster.nginx.folder / "run" / "nginx"

@@ -28,7 +28,7 @@ def looks(*statuses: tuple[float, dict[str, object]]) -> None:
 
 def test_a_disk_that_stays_full_ends_the_wait() -> None:
     with pytest.raises(Failed) as raised:
-        looks((0, FULL), (9, FULL), (2, FULL))
+        looks((0, FULL), (9, FULL), (1, COPIES), (1, FULL), (2, FULL))
     assert raised.value.code == "disk_full"
     assert "postgres-primary cannot follow: its disk is full, 1.0 MiB free" in raised.value.message
     assert raised.value.actions[0] == "spokectl start postgres-primary"
@@ -39,7 +39,7 @@ def test_a_disk_that_stays_full_ends_the_wait() -> None:
     [
         [(0, FULL), (9, FULL)],
         [(0, FULL), (9, ROOMY), (9, FULL), (9, FULL)],
-        [(0, FULL), (60, COPIES), (60, COPIES)],
+        [(0, FULL), (60, COPIES), (60, COPIES), (1, FULL), (8, FULL)],
         [(0, ROOMY), (60, ROOMY)],
         [(0, {}), (60, {"state": "failed", "free_bytes": None})],
     ],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
@@ -82,7 +84,7 @@ def test_only_what_time_can_heal_is_tried_again(fault: Exception | tuple[int, st
     assert job.may_pass(job.Refusal(*fault) if isinstance(fault, tuple) else fault) is passes
 
 
-@pytest.mark.parametrize("name", ["", "..", "a", "Spoke", "a/b", "-ab", "x" * 64])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "-ab", "a b", "x" * 256])
 def test_what_is_no_name_of_a_bucket_is_refused_before_anybody_is_asked(
     name: str, job: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,3 +93,49 @@ def test_what_is_no_name_of_a_bucket_is_refused_before_anybody_is_asked(
         monkeypatch.setenv(f"SPOKE_S3_{key}", value)
     assert job.main() == 1
     assert f"cannot use SPOKE_S3_BUCKET={name}: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["", "nonsense", "ftp://h", "http://", "http://h:notaport", "http://[::1", "http://h h"])
+def test_what_is_no_address_is_none(place: str, job: ModuleType) -> None:
+    assert not job.is_address(place)
+
+
+@pytest.mark.parametrize("place", ["http://minio:9000", "https://[::1]:9000/", "HTTPS://store.example/storage/v1/s3"])
+def test_an_address_may_have_a_path(place: str, job: ModuleType) -> None:
+    assert job.is_address(place)
+
+
+def test_a_request_is_signed_and_an_answer_is_read(job: ModuleType) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(200, b"")
+
+        def do_PUT(self) -> None:
+            self._answer(409, b"<Error><Code>BucketAlreadyOwnedByYou</Code></Error>")
+
+        def _answer(self, status: int, body: bytes) -> None:
+            asked.append((self.command, self.path, self.headers["Authorization"].split("/")[0]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """The test's output is its own."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        try:
+            store = job.S3(f"http://127.0.0.1:{server.server_port}/s3/", "us-east-1", "key", "secret")
+            store.ask("HEAD", BUCKET)
+            with pytest.raises(job.Refusal) as refused:
+                store.ask("PUT", BUCKET)
+        finally:
+            server.shutdown()
+            serving.join()
+    assert (refused.value.status, refused.value.code) == (409, "BucketAlreadyOwnedByYou")
+    signed = "AWS4-HMAC-SHA256 Credential=key"
+    assert asked == [("HEAD", f"/s3/{BUCKET}", signed), ("PUT", f"/s3/{BUCKET}", signed)]
