@@ -115,6 +115,7 @@ def require_enough_connections(stack: Stack) -> None:
             f"but PostgreSQL allows {limit} (SPOKE_POSTGRES_MAX_CONNECTIONS)",
             actions=[
                 command_line(stack.name, f"config set SPOKE_POSTGRES_MAX_CONNECTIONS={needed}"),
+                "then " + command_line(stack.name, f"up --spokes {len(stack.of_kind(Kind.SPOKE))}"),
                 "or lower SPOKE_POSTGRES_MAX_CONNS",
             ],
             details={"wanted": wanted, "beside": CONNECTIONS_BESIDE_SPOKES, "allowed": limit},

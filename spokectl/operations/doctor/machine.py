@@ -100,7 +100,10 @@ def judge_ports(facts: PortFacts) -> Sequence[Finding]:
         return [problem(facts.refused, why, *facts.actions)]
     if not facts.held:
         return [ok(f"{facts.count} ports are free or the stack's own")]
-    return [problem(f"{each.port} ({each.service}) is held by {each.holder}", why, *facts.actions) for each in facts.held]
+    return [
+        problem(f"{each.port} ({each.service}) is held by {each.holder}", why, "end that, if it is yours", *facts.actions)
+        for each in facts.held
+    ]
 
 
 @dataclass(frozen=True)
