@@ -5,9 +5,11 @@ from typing import Any
 from benchmarks.drills import table
 
 
-def trial(name: str, verdict: str, why: str = "", **found: tuple[float | None, float | None]) -> dict[str, Any]:
+def trial(
+    name: str, verdict: str, why: str = "", missed: tuple[str, ...] = (), **found: tuple[float | None, float | None]
+) -> dict[str, Any]:
     measures = [{"name": figure, "found": seen, "bound": bound, "measured": True} for figure, (seen, bound) in found.items()]
-    return {"drill": name, "verdict": verdict, "why": why, "measures": measures}
+    return {"drill": name, "verdict": verdict, "why": why, "missed": list(missed), "measures": measures}
 
 
 def test_repeats_are_one_row_with_median_and_worst() -> None:
@@ -16,8 +18,11 @@ def test_repeats_are_one_row_with_median_and_worst() -> None:
 
 
 def test_what_was_skipped_says_why_and_what_has_no_end_says_so() -> None:
-    trials = [trial("cut", "skipped", "it needs containers"), trial("kill", "missed", rto=(None, 8.0), stale=(2, 0))]
+    trials = [
+        trial("cut", "skipped", "it needs containers"),
+        trial("kill", "missed", missed=("2 stale",), rto=(None, 8.0), stale=(2, 0)),
+    ]
     assert list(table(trials))[2:] == [
         "| `cut` | skipped (it needs containers) |  |  |",
-        "| `kill` | missed | rto 8s, stale 0 | rto without an end, stale 2 |",
+        "| `kill` | missed (2 stale) | rto 8s, stale 0 | rto without an end, stale 2 |",
     ]
