@@ -3,7 +3,6 @@
 import gc
 import os
 import sys
-from contextlib import suppress
 
 _RARELY = 100_000
 """Containers more than were let go of before cycles are looked for: no short command comes there, a long one does."""
@@ -22,6 +21,8 @@ def main() -> int:
         return _main()
     except KeyboardInterrupt:
         # It came when there was nobody to explain it: during the imports, most of all.
+        from contextlib import suppress
+
         with suppress(OSError):
             os.write(2, b"error: interrupted\n")
         return _INTERRUPTED

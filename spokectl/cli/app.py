@@ -230,12 +230,13 @@ def _command_word(argv: Sequence[str]) -> str:
 
 def _usage(error: click.UsageError) -> UsageError:
     message = error.format_message().rstrip(".")
-    help_line = f"{error.ctx.command_path} --help" if error.ctx else "spokectl --help"
-    if isinstance(error, click.NoSuchOption) and isinstance(error.ctx.command if error.ctx else None, click.Group):
+    path = error.ctx.command_path if error.ctx else "spokectl"
+    help_line = f"{path} --help"
+    if isinstance(error, click.NoSuchOption) and error.ctx and isinstance(error.ctx.command, click.Group):
         shared = {word for option in shared_options() for word in option.opts}
         if error.option_name in shared:
             message = f"{error.option_name} stands behind the command"
-            help_line = f"{error.ctx.command_path if error.ctx else 'spokectl'} COMMAND {error.option_name} …"
+            help_line = f"{path} COMMAND {error.option_name} …"
     return UsageError("usage", message[:1].lower() + message[1:], actions=[help_line])
 
 

@@ -122,6 +122,6 @@ def test_spokes_come_and_go_under_load_and_no_request_fails(
     # also where the engine starts it.
     if runtime == "docker":
         subprocess.run(["docker", "restart", f"{tool.stack}-nginx"], check=True, capture_output=True, timeout=300)
-    else:
-        tool.ok("restart", "nginx")
+        eventually(lambda: list(upstreams(tool)) == ["spoke-1", "spoke-2"], "NGINX knows two Spokes")
+    tool.ok("restart", "nginx")
     eventually(lambda: list(upstreams(tool)) == ["spoke-1", "spoke-2"], "NGINX knows two Spokes")
