@@ -44,7 +44,6 @@ def _fail(code: int, message: str) -> int:
 async def _serve(settings: Settings) -> int:
     server = Server(settings)
     # What is there now stays: later collections need not look at it.
-    gc.collect()
     gc.freeze()
     gc.enable()
     return await server.run()

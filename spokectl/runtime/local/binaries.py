@@ -4,6 +4,7 @@ SPOKECTL_BINARIES=path      take PostgreSQL, Redis, NGINX and the S3 server from
 SPOKECTL_OTELCOL=/a/path    the OpenTelemetry collector, which no wheel carries
 """
 
+import functools
 import os
 import shlex
 import shutil
@@ -90,12 +91,18 @@ def version_of(kind: Kind, folder: Path) -> str:
     # What is a link there is of the machine's own.
     if kind is not Kind.S3 or program.is_symlink() or not program.exists():
         return ""
+    return _wheel_version("nanio") or ""
+
+
+@functools.cache
+def _wheel_version(name: str) -> str | None:
+    """None where it is not installed. Asked once: a wheel's metadata are a message that is read whole."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version("nanio")
+        return version(name)
     except PackageNotFoundError:
-        return ""
+        return None
 
 
 def serves_no_console(environ: Mapping[str, str]) -> bool:
@@ -263,9 +270,8 @@ def _runnable(program: Path, label: str) -> None:
 def _copied(wheel: str, parts: list[Path], base: Path, cache: Path) -> Path:
     """Copies files and folders of a wheel to the cache once a version, readable by everybody, whole or not at all."""
     import tempfile
-    from importlib.metadata import version
 
-    final = cache / f"{wheel}-{version(wheel)}"
+    final = cache / f"{wheel}-{_wheel_version(wheel)}"
     if final.is_dir():
         return final
     try:

@@ -31,9 +31,12 @@ class Fleet:
 
     def trees(self, services: Iterable[str], programs: Mapping[str, Program] | None) -> Trees:
         """The processes of each service that has any, the root of each first."""
+        names = list(services)
+        if not names:
+            return {}
         snapshot = processes.Snapshot()
         found = {}
-        for name in services:
+        for name in names:
             pid = programs[name].pid if programs and name in programs else 0
             tree = snapshot.of_service(self._places.pid_file(name), pid)
             if tree:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,7 @@ class LocalRuntime:
         self._state.ensure()
         left_out = self.left_out()
         wanted = [self._stack.services[name] for name in services if name not in left_out]
-        prepared = self._prepare()
+        prepared = self._prepared
         programs = self._supervisor.programs()
         orphans = self._fleet.orphans() if programs is None else {}
         running = _running(programs or {})
@@ -141,7 +142,7 @@ class LocalRuntime:
         self._thaw([name for name in services if name in running], programs, unsaid)
         to_start = [self._stack.services[name] for name in services if name not in running]
         if to_start:
-            prepared = self._prepare()
+            prepared = self._prepared
             self._require_free_ports(to_start, programs)
             with self._writing():
                 self._replace(prepared, to_start, programs, deadline)
@@ -189,8 +190,10 @@ class LocalRuntime:
         from spokectl.runtime.local.preparation import entry_script
 
         found = self._stack.services[service]
-        self._running_trees([service])
-        own = clients_environment(found) | self._prepare().environment(found)
+        if service not in _running(self._supervisor.programs() or {}):
+            # What a lost supervisor left behind runs, too; a look at all processes takes longer than the question itself.
+            self._running_trees([service])
+        own = clients_environment(found) | self._prepared.environment(found)
         if found.kind is Kind.POSTGRES:
             # As in a container, where every client's default is the server's own socket.
             own |= {"PGHOST": own["SPOKE_RUN_DIR"], "PGPORT": own.get("SPOKE_POSTGRES_PORT", "5432")}
@@ -213,7 +216,8 @@ class LocalRuntime:
         left_out = self.left_out()
         return [service for service in self._stack.services.values() if service.name not in left_out]
 
-    def _prepare(self) -> "Preparation":
+    @cached_property
+    def _prepared(self) -> "Preparation":
         from spokectl.runtime.local.preparation import Preparation
 
         kinds = {service.kind for service in self._supervised()}
@@ -226,7 +230,7 @@ class LocalRuntime:
         programs = self._supervisor.programs()
         if programs is None:
             return []
-        prepared, running = self._prepare(), _running(programs)
+        prepared, running = self._prepared, _running(programs)
         known = [self._stack.services[name] for name in services if name not in self.left_out()]
         return [service.name for service in known if self._is_changed(prepared, service, running.get(service.name))]
 
