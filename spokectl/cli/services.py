@@ -46,10 +46,10 @@ def stop(services: Services, timeout: StopTimeout = DEFAULT_TIMEOUT_S) -> Answer
 
 @app.command("restart", cls=Command)
 def restart(services: Services, timeout: StopTimeout = DEFAULT_TIMEOUT_S) -> Answer:
-    """Stop services in good order and start them again.
+    """Stop services in good order and start them again: those of one kind one after the other.
 
     \b
-    Example: spokectl restart nginx
+    Example: spokectl restart spoke-1 spoke-2 spoke-3
     """
     return _act("restart", services, timeout)
 

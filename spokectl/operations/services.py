@@ -3,14 +3,15 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from spokectl.errors import NotFound, Refused
 from spokectl.journal import Underway
-from spokectl.model import DOWN, TAKEN_OVER_BY_RELOAD, Inspection, RunState
+from spokectl.model import DOWN, TAKEN_OVER_BY_RELOAD, Inspection, Kind, RunState, Stack
 from spokectl.operations.balancer import take_over_changes
 from spokectl.operations.context import Context, exclusive, open_context, services_of
 from spokectl.operations.readiness import wait_until_ready
@@ -53,6 +54,7 @@ ACTIONS = {
 def act(name: str, file: Path | None, action: str, services: list[str], timeout_s: float, report: Report) -> Result:
     """Does `action` to the services and returns when each has reached its state; started ones also answer.
 
+    Peers (services of one kind) are restarted one after the other, each once the one before answers.
     OutcomeUnknown (`timeout`) when one has not within `timeout_s`: what was asked to stop goes on stopping. Failed when it
     is clear that one never will.
     """
@@ -66,17 +68,26 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
         if action == "restart":
             # Refused before anything has stopped, where nothing could be started afterwards.
             context.runtime.start([], deadline)
-        for step in ACTIONS[action]:
-            step.act(context.runtime, chosen, deadline)
-            if step.reached:
-                _wait_for_states(context.runtime, step, chosen, deadline)
-            else:
-                wait_until_ready(context, chosen, deadline, report)
+        for names in rounds(context.stack, chosen) if action == "restart" else [chosen]:
+            for step in ACTIONS[action]:
+                step.act(context.runtime, names, deadline)
+                if step.reached:
+                    _wait_for_states(context.runtime, step, names, deadline)
+                else:
+                    wait_until_ready(context, names, deadline, report)
         if action in _STARTING and any(context.stack.services[each].kind in TAKEN_OVER_BY_RELOAD for each in chosen):
             # A container starts with the variables that it was made with.
             take_over_changes(context, deadline)
     states = context.runtime.inspect()
     return Result([{"service": each, "state": states[each].state, "detail": states[each].detail} for each in chosen])
+
+
+def rounds(stack: Stack, services: Iterable[str]) -> list[list[str]]:
+    """Who is restarted together: one service of each kind, so that its peers go on meanwhile. Pure."""
+    kinds: dict[Kind, list[str]] = {}
+    for name in services:
+        kinds.setdefault(stack.services[name].kind, []).append(name)
+    return [[name for name in names if name is not None] for names in zip_longest(*kinds.values())]
 
 
 def _require_no_move_between(context: Context, action: str, chosen: Sequence[str]) -> None:
