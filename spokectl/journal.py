@@ -12,7 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spokectl.errors import Refused, SpokectlError
+from spokectl.errors import ConfirmationRequired, NotFound, Refused, SpokectlError, UsageError
+
+# Errors of operations that have not begun.
+_REFUSALS = (ConfirmationRequired, NotFound, Refused, UsageError)
 
 
 class Journal:
@@ -34,7 +37,7 @@ class Journal:
     @contextmanager
     def operation(self, name: str, **facts: object) -> Iterator[dict[str, object]]:
         """Records the start, and the end with how it ended, whatever ended it. What is put into the dict is said at the end,
-        also of one that has failed.
+        also of one that has failed or was refused.
 
         For operations that must not fail because the ledger cannot be written: on a full disk `down` is what helps.
         """
@@ -43,7 +46,8 @@ class Journal:
         try:
             yield ending
         except SpokectlError as error:
-            self._try(name, "failed", **(ending | {"code": error.code, "message": error.message}))
+            phase = "refused" if isinstance(error, _REFUSALS) else "failed"
+            self._try(name, phase, **(ending | {"code": error.code, "message": error.message}))
             raise
         except BaseException as error:
             self._try(name, "broken off", message=type(error).__name__)

@@ -58,7 +58,8 @@ def keep(pairs: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", aut
 def forget(given: Annotated[list[str], typer.Argument(metavar="NAME...", autocompletion=names.settings)]) -> Answer:
     """Go back to the stack file's defaults."""
     call = current_call()
-    return Answer(settings.forget(call.stack, call.file, given), notes=[_next(call.stack)])
+    result = settings.forget(call.stack, call.file, given)
+    return Answer(result, notes=[_next(call.stack) if result.data["unset"] else "Nothing of it was set for this stack."])
 
 
 def _next(stack: str) -> str:

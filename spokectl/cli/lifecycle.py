@@ -91,7 +91,7 @@ def down(
     # Compose's `down -v` deletes volumes; here nothing that is deleted hides behind one letter.
     hints = ["-v means --verbose: data is deleted by --volumes."] if call.verbose and not volumes else []
     if not result.data.exists:
-        return Answer(result, notes=[f"The stack {call.stack} was never brought up: there is nothing to stop.", *hints])
+        return Answer(result, notes=[f"There is no stack {call.stack}: nothing to stop.", *hints])
     down = "is down" if result.data.was_running else "was down already"
     kept = f"its data is kept ({command_line(call.stack, 'up')} brings it back)"
     if volumes:

@@ -84,11 +84,15 @@ def require_known(name: str) -> None:
     The default stack passes: plain Compose may have brought it up.
     """
     if name != DEFAULT_STACK and StackState(name).read_record() is None:
-        raise _never_was(name)
+        raise _no_stack(name)
 
 
-def _never_was(name: str) -> NotFound:
-    return NotFound("no_stack", f"the stack {name} was never brought up", actions=[command_line(name, "up")])
+def _no_stack(name: str) -> NotFound:
+    """Says of one that is no more that it was: the ledger of what was done to it stays."""
+    said = Journal(StackState(name).events_file).read()
+    deleted = any(each.get("operation") == "down" and each.get("volumes") for each in said)
+    why = "is no more: `down --volumes` has deleted it" if deleted else "was never brought up"
+    return NotFound("no_stack", f"the stack {name} {why}", actions=[command_line(name, "up")])
 
 
 def open_context(name: str, file: Path | None) -> Context:
@@ -101,7 +105,7 @@ def open_context(name: str, file: Path | None) -> Context:
     if record is None:
         composed = brought_up_by_compose(name)
         if composed is None:
-            raise _never_was(name)
+            raise _no_stack(name)
         file = file or composed
     stack = open_stack(name, file)
     return Context(stack, state, runtime_for(runtime, stack, state))

@@ -15,7 +15,10 @@ TO_TYPE = "type: "
 
 @dataclass(frozen=True)
 class Event:
-    """Who did what to what, why, and how it ended. `source`: journal, guard, sentinel or redis."""
+    """Who did what to what, why, and how it ended. `source`: journal, guard, sentinel or redis.
+
+    `ended_at`: when an operation of the journal ended, where that is known.
+    """
 
     time: datetime
     source: str
@@ -24,6 +27,7 @@ class Event:
     target: str
     why: str
     outcome: str
+    ended_at: datetime | None = None
 
 
 def of_journal(
@@ -52,7 +56,7 @@ def of_journal(
             # What is known at the end only holds before what was meant at the start.
             whole = _journal_event({**first, **record}) or event
             took = f"{event.outcome} ({(event.time - start.time).total_seconds():.1f} s)"
-            yield replace(whole, time=event.time if running else start.time, outcome=took)
+            yield replace(whole, time=event.time if running else start.time, outcome=took, ended_at=event.time)
         else:
             yield event
     if not running:
@@ -126,9 +130,7 @@ def _of_guard(line: LogLine, time: datetime, _: Mapping[str, str]) -> Event | No
     state, why, command = match["state"], match["why"] or "", match["command"]
     if why == _PASSING:
         return None
-    # In the course of a move a node is held for a moment, and its command frees it: there is nothing to do.
-    outcome = f"{TO_TYPE}{command}" if command and state != "held" else ""
-    return replace(said, what=state, why=why, outcome=outcome)
+    return replace(said, what=state, why=why, outcome=f"{TO_TYPE}{command}" if command else "")
 
 
 _SENTINEL = re.compile(r" [#*] (?P<event>[+-][a-z-]+)(?: (?P<words>.*))?")
@@ -183,6 +185,16 @@ def without_unfounded_returns(events: Iterable[Event]) -> Iterator[Event]:
                 continue
             down.remove(node)
         yield event
+
+
+def without_advice_during_moves(events: Iterable[Event]) -> Iterator[Event]:
+    """The same events; what a guard says to type while an operation moves the role is left out: that is what it does."""
+    until: datetime | None = None
+    for event in events:
+        if event.source == "journal" and event.what.endswith(" postgres"):
+            until = datetime.max.replace(tzinfo=UTC) if event.outcome == UNDER_WAY else event.ended_at
+        advises = event.source == "guard" and event.outcome.startswith(TO_TYPE)
+        yield replace(event, outcome="") if advises and until and event.time <= until else event
 
 
 _REDIS = re.compile(r"\S+Z (?P<service>[\w-]+): (?P<what>starting as (?:master|replica)|asking|will not promote)(?P<why>.*)")

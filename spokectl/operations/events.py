@@ -11,7 +11,14 @@ from pathlib import Path
 
 from spokectl.model import Kind, LogLine
 from spokectl.operations.context import Context, open_context
-from spokectl.operations.event_lines import TO_TYPE, Event, of_journal, of_line, without_unfounded_returns
+from spokectl.operations.event_lines import (
+    TO_TYPE,
+    Event,
+    of_journal,
+    of_line,
+    without_advice_during_moves,
+    without_unfounded_returns,
+)
 from spokectl.operations.logs import moment
 from spokectl.operations.redis.agreement import names_by_address
 from spokectl.settings import for_stack
@@ -28,7 +35,8 @@ def read(name: str, file: Path | None, *, since: str | None, follow: bool) -> It
     now = datetime.now(UTC)
     after = moment(since, now) if since is not None else None
     context = open_context(name, file)
-    return without_unfounded_returns(_past_and_future(context, after, now) if follow else _past(context, after))
+    events = _past_and_future(context, after, now) if follow else _past(context, after)
+    return without_advice_during_moves(without_unfounded_returns(events))
 
 
 def _past(context: Context, after: datetime | None) -> list[Event]:

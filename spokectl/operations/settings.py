@@ -63,7 +63,7 @@ def _exposure(stack: str, setting: str) -> str:
 
 
 def forget(name: str, file: Path | None, settings: list[str]) -> Result:
-    """Goes back to the defaults of the stack file."""
+    """Goes back to the defaults of the stack file. `unset` of the result names those that had been set for the stack."""
     return _change(name, file, set_values={}, unset=settings)
 
 
@@ -89,7 +89,8 @@ def _change(name: str, file: Path | None, *, set_values: dict[str, str], unset: 
     warnings = [f"{each} is also set in the shell, which comes first" for each in overruled]
     warnings += _ports_left_alone(stack, before, env)
     warnings += _open_to_all(after)
-    return Result({"set": sorted(set_values), "unset": sorted(unset), "file": str(state.env_file)}, tuple(warnings))
+    gone = sorted(set(unset) & before.keys())
+    return Result({"set": sorted(set_values), "unset": gone, "file": str(state.env_file)}, tuple(warnings))
 
 
 def _ports_left_alone(stack: Stack, before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from spokectl import __version__
 from spokectl.cli.app import COMMANDS
+from spokectl.journal import Journal
 from spokectl.settings import StackRecord, StackState
 
 ENVELOPE = ["schema_version", "command", "status", "data", "warnings", "error"]
@@ -196,8 +197,27 @@ def test_settings_are_kept_shown_and_forgotten(tmp_path: Path) -> None:
     assert settings["SPOKE_LOG_LEVEL"] == {"name": "SPOKE_LOG_LEVEL", "value": "debug", "default": "info", "source": "file"}
     from_shell = spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL", SPOKE_LOG_LEVEL="warn")
     assert from_shell.stdout == "warn\n"
-    assert spokectl(tmp_path, "config", "unset", "SPOKE_LOG_LEVEL").returncode == 0
+    gone = spokectl(tmp_path, "config", "unset", "SPOKE_LOG_LEVEL")
+    assert (gone.returncode, gone.stderr) == (0, "It holds from the next: spokectl up\n")
     assert spokectl(tmp_path, "config", "get", "SPOKE_LOG_LEVEL").stdout == "info\n"
+
+
+def test_what_was_not_set_can_be_unset_and_changes_nothing(tmp_path: Path) -> None:
+    done = spokectl(tmp_path, "config", "unset", "SPOKE_LOG_LEVEL")
+    assert (done.returncode, done.stderr) == (0, "Nothing of it was set for this stack.\n")
+    assert json.loads(spokectl(tmp_path, "config", "unset", "SPOKE_LOG_LEVEL", "--json").stdout)["data"]["unset"] == []
+
+
+def test_a_stack_that_was_deleted_is_no_more_and_one_that_never_was_never_was(tmp_path: Path) -> None:
+    state = StackState("spoke", tmp_path / "state")
+    state.ensure()
+    Journal(state.events_file).record("up", "refused")
+    assert "error: the stack spoke was never brought up\n" in spokectl(tmp_path, "status").stderr
+    with Journal(state.events_file).operation("down", volumes=True):
+        pass
+    gone = spokectl(tmp_path, "status")
+    assert (gone.returncode, gone.stdout) == (4, "")
+    assert gone.stderr.startswith("error: the stack spoke is no more: `down --volumes` has deleted it\n")
 
 
 @pytest.mark.parametrize(

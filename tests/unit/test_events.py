@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
-from spokectl.errors import Refused
+from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused, SpokectlError
 from spokectl.journal import Journal
 from spokectl.model import Kind, LogLine
-from spokectl.operations.event_lines import Event, of_journal, of_line, without_unfounded_returns
+from spokectl.operations.event_lines import (
+    Event,
+    of_journal,
+    of_line,
+    without_advice_during_moves,
+    without_unfounded_returns,
+)
 from spokectl.output.stack import print_event
 
 BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -159,7 +165,7 @@ SENTINEL = "7:X 31 Jan 2026 12:00:00.000 # "
         (
             Kind.POSTGRES,
             f"{GUARD}held: held down as asked; type: spokectl restart s",
-            ("guard of s", "held", "s", "held down as asked", ""),
+            ("guard of s", "held", "s", "held down as asked", "type: spokectl restart s"),
         ),
         (
             Kind.POSTGRES,
@@ -241,6 +247,58 @@ def test_a_sentinel_hears_a_node_again_only_if_it_had_said_that_it_does_not() ->
     assert list(told) == [down, switched, up]
 
 
+def guard_said(text: str, after_s: float) -> Event:
+    found = of_line(LogLine("s", BEGAN + timedelta(seconds=after_s), f"{GUARD}{text}"), Kind.POSTGRES, NAMES)
+    assert found is not None
+    return found
+
+
+HELD = "held: held down as asked; type: spokectl restart s"
+MOVE = [record("switchover postgres", "started", 1), record("switchover postgres", "done", 3)]
+
+
+def test_what_a_guard_says_to_type_during_a_move_is_what_the_move_does() -> None:
+    before, during, after = (guard_said(HELD, at_s) for at_s in (0, 2, 4))
+    [move] = of_journal(MOVE)
+    assert move.ended_at == BEGAN + timedelta(seconds=3)
+    told = list(without_advice_during_moves([before, move, during, after]))
+    assert [each.outcome for each in told if each is not move] == [before.outcome, "", after.outcome]
+    assert [each.why for each in told if each is not move] == ["held down as asked"] * 3
+
+
+def test_a_follower_is_spared_the_advice_until_the_move_has_ended() -> None:
+    start, end = of_journal(MOVE, running=True)
+    told = without_advice_during_moves([start, guard_said(HELD, 2), end, guard_said(HELD, 4)])
+    assert [each.outcome for each in told if each.source == "guard"] == ["", "type: spokectl restart s"]
+
+
+def test_after_a_move_that_was_broken_off_the_advice_counts() -> None:
+    killed = of_journal([*KILLED, *ENDING])
+    told = list(without_advice_during_moves([*list(killed)[:2], guard_said(HELD, 3)]))
+    assert told[-1].outcome == "type: spokectl restart s"
+
+
+def test_an_operation_of_another_kind_is_no_reason_to_hold_advice_back() -> None:
+    [kill] = of_journal([record("kill", "started", 0, services=["s"]), record("kill", "done", 9)])
+    assert list(without_advice_during_moves([kill, guard_said(HELD, 1)]))[-1].outcome == "type: spokectl restart s"
+
+
+@pytest.mark.parametrize(
+    ("error", "phase"),
+    [
+        (Refused("locked", "held by somebody"), "refused"),
+        (NotFound("not_running", "the stack is not running"), "refused"),
+        (Failed("supervisor", "it has died"), "failed"),
+        (OutcomeUnknown("timeout", "not ready"), "failed"),
+    ],
+)
+def test_what_was_refused_has_not_failed(tmp_path: Path, error: SpokectlError, phase: str) -> None:
+    journal = Journal(tmp_path / "events.jsonl")
+    with pytest.raises(type(error)), journal.operation("up"):
+        raise error
+    assert [each["phase"] for each in journal.read()] == ["started", phase]
+
+
 def test_a_line_from_before_the_first_dated_one_has_no_place_in_time() -> None:
     assert of_line(LogLine("s", None, f"{GUARD}running as standby"), Kind.POSTGRES, NAMES) is None
 
@@ -280,4 +338,4 @@ def test_a_journal_is_followed_from_before_it_exists_and_a_torn_line_is_waited_f
     followed = journal.follow(pause)
     seen = [next(followed) for _ in range(3)]
     assert [each["operation"] for each in seen] == ["up", "up", "torn"]
-    assert [each.get("phase") for each in seen] == ["started", "failed", None]
+    assert [each.get("phase") for each in seen] == ["started", "refused", None]

@@ -70,7 +70,7 @@ def test_an_up_whose_wait_fails_is_told_as_failed_with_its_code_and_message(stat
 @pytest.mark.parametrize(
     ("damaged", "refuses", "code", "kept"), [(True, False, "journal_damaged", True), (False, True, "no_room", False)]
 )
-def test_an_up_that_is_refused_is_told_as_failed_and_keeps_its_settings_once_something_was_started(
+def test_an_up_that_is_refused_is_told_so_and_keeps_its_settings_once_something_was_started(
     damaged: bool, refuses: bool, code: str, kept: bool, state: StackState, runtime: Started
 ) -> None:
     state.ensure()
@@ -78,5 +78,5 @@ def test_an_up_that_is_refused_is_told_as_failed_and_keeps_its_settings_once_som
         state.underway_file.write_text("{}\n")
     runtime.refuses = refuses
     found, (_, ended) = failed_up(state)
-    assert (found, ended["phase"], ended["code"]) == (code, "failed", code)
+    assert (found, ended["phase"], ended["code"]) == (code, "refused", code)
     assert state.env_file.exists() is kept

@@ -1,6 +1,7 @@
 """Tables stay readable and copyable at any width."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -81,8 +82,8 @@ def test_columns_without_room_stand_below_the_others_and_empty_ones_take_no_line
     ]
 
 
-def event(**said: str) -> Event:
-    parts = {"source": "journal", "who": "root", "what": "failover postgres", "target": "postgres-primary"}
+def event(**said: Any) -> Event:
+    parts: dict[str, Any] = {"source": "journal", "who": "root", "what": "failover postgres", "target": "postgres-primary"}
     return Event(datetime(2026, 1, 31, 12, 0, tzinfo=UTC), **{**parts, "why": "", "outcome": "", **said})
 
 

@@ -109,7 +109,7 @@ def test_the_journal_says_how_an_operation_ended(tmp_path: Path) -> None:
         ("up", "started"),
         ("up", "done"),
         ("down", "started"),
-        ("down", "failed"),
+        ("down", "refused"),
         ("up", "started"),
         ("up", "broken off"),
         ("repair", "started"),
