@@ -57,7 +57,7 @@ async def lock(connection: Connection, name: str, strength: str = "NO KEY UPDATE
 
 async def create(connection: Connection, name: str, description: str, received: float) -> bytes:
     """Makes a module, or finds it made with the same description, or restores it; another description is a conflict."""
-    await _insert(connection, name, description)
+    await _insert(connection, name, description, received)
     row = await lock(connection, name)
     if row is None:
         raise TryAgain
@@ -67,12 +67,12 @@ async def create(connection: Connection, name: str, description: str, received: 
         raise conflict("module_exists", f"module {name} exists with another description; change it with PATCH")
     if row.deleted_at is not None:
         await _restore(connection, name, row, received)
-    return row.body
+    return await _describe(connection, name, row, description, received)
 
 
 async def put(connection: Connection, name: str, description: str, received: float) -> tuple[bytes, bool]:
     """Makes a module or gives it this description; says whether it was made."""
-    created = await _insert(connection, name, description)
+    created = await _insert(connection, name, description, received)
     row = await lock(connection, name)
     if row is None:
         raise TryAgain
@@ -131,20 +131,32 @@ async def delete(connection: Connection, name: str, received: float, *, permanen
         """,
         (name, row.id),
     )
-    await connection.execute("INSERT INTO retired_modules (module_name) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
+    await connection.execute(
+        """
+        INSERT INTO retired_modules AS r (module_name, retired_by_write_of) VALUES (%s, %s)
+        ON CONFLICT (module_name) DO UPDATE
+            SET retired_by_write_of = greatest(r.retired_by_write_of, excluded.retired_by_write_of)
+        """,
+        (name, received),
+    )
     await connection.execute("DELETE FROM modules WHERE id = %s", (row.id,))
 
 
-async def _insert(connection: Connection, name: str, description: str) -> bool:
+async def _insert(connection: Connection, name: str, description: str, received: float) -> bool:
     now = dt.datetime.now(dt.UTC)
     cursor = await connection.execute(
         """
-        INSERT INTO modules (name, description, created_at, updated_at, body) VALUES (%s, %s, %s, %s, %s)
-        ON CONFLICT (name) DO NOTHING
+        INSERT INTO modules (name, description, created_at, updated_at, body, changed_by_write_of)
+        VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (name) DO NOTHING
         """,
-        (name, description, now, now, wire.module_body(name, description, now, now)),
+        (name, description, now, now, wire.module_body(name, description, now, now), received),
     )
-    return cursor.rowcount == 1
+    if cursor.rowcount == 0:
+        return False
+    retired = await fetch_one(connection, "SELECT retired_by_write_of FROM retired_modules WHERE module_name = %s", name)
+    if retired is not None:
+        refuse_outrun(f"module {name}", retired[0], received)
+    return True
 
 
 async def _restore(connection: Connection, name: str, row: ModuleRow, received: float) -> None:

@@ -311,22 +311,22 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def test_a_write_older_than_the_retry_budget_is_not_applied(api: httpx.Client, module: str) -> None:
-    late = {"X-Spoke-Received": f"{time.time() - 60:.3f}"}
-    refused = api.patch(f"/modules/{module}", json={"description": "late"}, headers=late)
-    assert (refused.status_code, refused.json()["code"]) == (503, "request_expired")
-    in_time = {"X-Spoke-Received": f"{time.time() - 1:.3f}"}
-    assert api.patch(f"/modules/{module}", json={"description": "in time"}, headers=in_time).status_code == 200
-    bad = api.patch(f"/modules/{module}", json={}, headers={"X-Spoke-Received": "yesterday"})
-    assert (bad.status_code, bad.json()["code"]) == (400, "invalid_header")
-
-
 def received(seconds_ago: float) -> dict[str, str]:
     return {"X-Spoke-Received": f"{time.time() - seconds_ago:.3f}"}
 
 
 def expired(answer: httpx.Response) -> bool:
     return (answer.status_code, answer.json()["code"]) == (503, "request_expired")
+
+
+def test_a_write_older_than_the_retry_budget_is_not_applied(api: httpx.Client) -> None:
+    made = api.post("/modules", json={"name": "in-time", "description": "made"}, headers=received(5))
+    assert made.status_code == 201
+    refused = api.patch("/modules/in-time", json={"description": "late"}, headers=received(60))
+    assert (refused.status_code, refused.json()["code"]) == (503, "request_expired")
+    assert api.patch("/modules/in-time", json={"description": "in time"}, headers=received(1)).status_code == 200
+    bad = api.patch("/modules/in-time", json={}, headers={"X-Spoke-Received": "yesterday"})
+    assert (bad.status_code, bad.json()["code"]) == (400, "invalid_header")
 
 
 def test_a_write_that_was_held_up_is_not_applied_over_a_later_one(
@@ -353,6 +353,27 @@ def test_a_write_that_was_held_up_is_not_applied_over_a_later_one(
     body = {"version": "v1.0.0", "files": files}
     assert expired(other.post(f"/modules/{module}/versions", json=body, headers=received(9)))
     assert api.get(address).status_code == 404
+
+
+def test_a_write_that_was_held_up_is_not_applied_to_a_module_that_was_made_after_it(
+    api: httpx.Client, other: httpx.Client
+) -> None:
+    """Its client has had the same answered by another Spoke, and has made the module anew since."""
+    body = {"name": "anew", "description": "new"}
+    for method, address in (("POST", "/modules"), ("PUT", "/modules/anew")):
+        assert api.request(method, address, json=body).status_code == 201
+        assert expired(other.delete("/modules/anew", params={"permanent": "true"}, headers=received(9)))
+        assert expired(other.delete("/modules/anew", headers=received(9)))
+        assert expired(other.patch("/modules/anew", json={"description": "old"}, headers=received(9)))
+        assert api.get("/modules/anew").json()["description"] == "new"
+        # Made again, it is the later write that counts.
+        later = api.post("/modules", json=body, headers=received(-1))
+        assert later.status_code == 201
+        assert expired(other.delete("/modules/anew", headers=received(2)))
+        assert api.delete("/modules/anew", params={"permanent": "true"}, headers=received(-1)).status_code == 204
+        assert expired(other.post("/modules", json=body, headers=received(9)))
+        assert expired(other.put("/modules/anew", json=body, headers=received(9)))
+        assert api.get("/modules/anew").status_code == 404
 
 
 def test_the_database_itself_refuses_to_commit_a_late_write(stack: Stack, module: str) -> None:
