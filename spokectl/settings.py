@@ -183,7 +183,7 @@ class StackState:
             raise Refused(
                 "state_dir",
                 f"the stack's state cannot be kept in {self.folder}: {error.strerror}",
-                actions=[_remedy(error), "choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
+                actions=[remedy(error), "choose another folder: export SPOKECTL_STATE_DIR=/path/to/a/folder"],
             ) from error
 
     def read_record(self) -> StackRecord | None:
@@ -231,8 +231,11 @@ def _owner(folder: Path) -> str:
         return "who owns its folder"
 
 
-def _remedy(error: OSError) -> str:
-    return "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "mend the folder's rights"
+def remedy(error: OSError) -> str:
+    """What helps where something could not be written."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "free some space"
+    return "mount its file system for writing" if error.errno == errno.EROFS else "mend the folder's rights"
 
 
 def privately(path: str, flags: int) -> int:
@@ -254,7 +257,8 @@ def write_privately(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise Refused("cannot_write", f"{path} cannot be written: {error.strerror}") from error
+        what = f"{path} cannot be written: {error.strerror}"
+        raise Refused("cannot_write", what, actions=[f"{remedy(error)}: {path.parent}"]) from error
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from spokectl.runtime.local.fleet import RUNS, Fleet, Trees
 from spokectl.runtime.local.inspection import judge, last_exits
 from spokectl.runtime.local.places import Places
 from spokectl.runtime.local.supervisor import Program, State, Supervisor, clean_environment
-from spokectl.settings import StackState, command_line
+from spokectl.settings import StackState, command_line, remedy
 from spokectl.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ class LocalRuntime:
             raise Failed(
                 "cannot_write",
                 f"{error.filename or self._state.folder} cannot be written: {error.strerror or error}",
-                actions=[f"free some space, or mend the folder's rights, and run: {self._command('up')}"],
+                actions=[f"{remedy(error)}, and run: {self._command('up')}"],
             ) from error
 
     def _inspect_orphan(self, service: str) -> Inspection:
