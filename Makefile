@@ -65,6 +65,10 @@ lock: .venv/.installed-dev ## resolve the lock files anew
 clean: ## remove the environment, caches and artifacts of tests
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts
 
+# What pip says of a network that is not there is many lines and no advice.
+OFFLINE := the packages could not be fetched: above is why. Where there is no internet, name an index or a folder that has them \
+  (PIP_INDEX_URL, or PIP_NO_INDEX=1 with PIP_FIND_LINKS), and repeat the command
+
 # The environment is made anew when the lock changes; an interrupted install is repeated, since the mark comes last.
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spokectl needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -72,10 +76,10 @@ clean: ## remove the environment, caches and artifacts of tests
 
 .venv/.installed: requirements.lock pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv: about 20 s the first time" >&2
-	$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --require-hashes -r requirements.lock || { echo "$(OFFLINE)" >&2; exit 1; }
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed
-	$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --require-hashes -r requirements-dev.lock || { echo "$(OFFLINE)" >&2; exit 1; }
 	@touch $@

@@ -1,6 +1,7 @@
 """Imports point one way (docs/architecture.md): a room knows only the rooms below it."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ HOMES = {
     "httpx": {"spokectl.clients"},
     "yaml": {"spokectl.compose"},
     "jmespath": {"spokectl.cli.query"},
+    # Slow to load, and needed by a write alone: in a process of its own.
+    "grpc_tools": {"spoke_server.protobuf.worker"},
 }
 
 
@@ -86,6 +89,13 @@ def test_a_library_is_imported_only_in_its_home(module: str, path: Path) -> None
         homes = HOMES.get(imported.split(".")[0])
         if homes is not None:
             assert any(module == home or module.startswith(home + ".") for home in homes), f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stack/services/postgres").rglob("*.py")), ids=lambda path: path.name)
+def test_the_guard_needs_nothing_but_python(path: Path) -> None:
+    """It runs where PostgreSQL does, in a container that has no other library."""
+    roots = {imported.split(".")[0] for imported in imports(path)}
+    assert roots <= sys.stdlib_module_names | {"pgguard"}
 
 
 @pytest.mark.parametrize(("module", "path"), [(m, p) for m, p in modules() if m.startswith("spokectl.operations")])

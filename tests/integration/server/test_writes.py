@@ -81,6 +81,7 @@ def test_blobs_lie_where_upstream_puts_them(stack: Stack, module: str, push: Pus
     assert key in stack.store.object_names()
     found = stack.store.client().get_object(Bucket="spoke-storage", Key=key)
     assert found["Body"].read().decode() == content
+    assert (found["ContentType"], found["Metadata"]) == ("application/x-protobuf", {"checksum-sha256": name})
 
 
 def test_a_write_is_read_through_another_instance_at_once(
