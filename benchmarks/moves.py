@@ -25,6 +25,8 @@ from spokectl.drills.workload import Saw, Workload, clients_of, under_load
 
 _RATIO = 2.0
 _UNBOUND = float("inf")
+# How long Sentinel by itself leaves an old master what it was, before it makes it a replica.
+_OWN_DISCOVERY_S = 11.0
 
 
 class Figures:
@@ -88,6 +90,7 @@ def run(repeats: int, runtime: str) -> list[Row]:
         seen.count("switchover redis: lost writes"),
         *seen.times("failover redis: first write", 1.5, _UNBOUND),
         *seen.times("Sentinels alone: write gap", DOWN_AFTER_S + 1.5, _UNBOUND),
+        *seen.times("old master a replica again", 2.0, _OWN_DISCOVERY_S),
         seen.count("moves of redis: failed requests"),
         seen.count("moves of redis: lost versions"),
     ]
@@ -146,7 +149,11 @@ def _lose_redis_without_command(stack: BenchmarkStack, seen: Figures) -> None:
         stack.spokectl("kill", master)
         load.go_on()
     seen.add("Sentinels alone: write gap", longest_gap(load.writes, stack.last("kill", "started")).seconds)
+    # It returns when the node is well: it has a role, and as a replica its link to the master.
     stack.spokectl("start", master)
+    seen.add("old master a replica again", stack.last("start", "done") - stack.last("start", "started"))
+    if stack.holder_of("master") == master:
+        raise RuntimeError(f"{master} is the master again: the Sentinels have made nobody else the master")
     stack.wait_until_well()
 
 
