@@ -62,7 +62,7 @@ COMMANDS: dict[str, Entry] = {
     "failover": Entry("failover", ROLES, "Replace the lost holder of a role: postgres, redis"),
     "drill": Entry("drill", ROLES, "Break the stack on purpose, and measure what it promises"),
     "modules": Entry("modules", REGISTRY, "Modules: list, create, get, update, delete"),
-    "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, delete"),
+    "versions": Entry("versions", REGISTRY, "Versions: push, pull, list, get, file, diff, delete"),
     "help": Entry("help", TOOL, "A topic (exit-codes, json, query, environment), or a command's --help"),
     "completion": Entry("completion", TOOL, "The script that teaches bash, zsh or fish to complete live names"),
 }

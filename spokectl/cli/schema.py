@@ -40,6 +40,7 @@ from spokectl.operations.postgres.reinit import ReinitData
 from spokectl.operations.redis.observe import RedisStatus
 from spokectl.operations.report.archive import Report
 from spokectl.operations.scaling import ScaleData
+from spokectl.operations.version_diff import VersionDiff
 from spokectl.operations.versions import FileText, Pulled, Pushed, VersionInfo
 from spokectl.result import SCHEMA_VERSION
 
@@ -160,6 +161,7 @@ DATA: dict[str, Any] = {
     "versions list": list[VersionInfo],
     "versions get": VersionInfo,
     "versions file": FileText,
+    "versions diff": VersionDiff,
     "versions delete": Deletion,
     "help": Help,
     "completion": Completion,

@@ -12,9 +12,9 @@ from spokectl.cli.confirmation import confirm
 from spokectl.cli.registry import TIMEOUT_S, Deleted, Permanent, Timeout, Url, Yes, target
 from spokectl.cli.stdin import standard_input
 from spokectl.errors import UsageError
-from spokectl.operations import modules, proto_files, versions
+from spokectl.operations import modules, proto_files, version_diff, versions
 from spokectl.operations.registry import max_body_bytes, word
-from spokectl.output.registry import print_version, print_versions, progress
+from spokectl.output.registry import print_diff, print_version, print_versions, progress
 from spokectl.printable import shortened
 from spokectl.units import human_bytes
 
@@ -168,6 +168,29 @@ def file(
     return Answer(versions.file(target(url, timeout), module, version, path), text=_print_raw)
 
 
+@app.command("diff", cls=Command)
+def diff(
+    module: Module,
+    old: Annotated[
+        str, typer.Argument(metavar="OLD", autocompletion=names.versions, show_default=False, help="A version, or latest.")
+    ],
+    new: Annotated[
+        str, typer.Argument(metavar="[NEW]", autocompletion=names.versions, show_default=False, help="Default: latest.")
+    ] = versions.LATEST,
+    url: Url = None,
+    timeout: Timeout = TIMEOUT_S,
+) -> Answer:
+    """Show what changed between two versions of a module, as a patch; nothing when they are the same.
+
+    \b
+    Examples:
+      spokectl versions diff payments v1.0.0 v1.1.0
+      spokectl versions diff payments v1.0.0 | git apply
+    """
+    result = version_diff.diff(target(url, timeout), module, old, new)
+    return Answer(result, text=print_diff, notes=_changes(result.data))
+
+
 @app.command("delete", cls=Command)
 def delete(
     module: Module,
@@ -204,6 +227,19 @@ def _files(source: str, path: str | None, limit_bytes: int) -> list[proto_files.
         what = f"more than {human_bytes(limit_bytes)} on standard input"
         raise proto_files.too_large(what, limit_bytes, in_one_file=True)
     return [proto_files.ProtoFile(path, proto_files.text_of(raw, "standard input"))]
+
+
+def _changes(found: version_diff.VersionDiff) -> list[str]:
+    """What a patch does not say, for people: how much it is, and what else has changed."""
+    module, old, new = word(found.module), word(found.old), word(found.new)
+    if found.same:
+        return [f"{module}: {old} and {new} are the same."]
+    kinds = [each.change for each in found.files]
+    counts = [f"{kinds.count(kind)} {kind}" for kind in ("changed", "added", "removed") if kind in kinds]
+    changes = [f"files: {', '.join(counts)}"] if counts else []
+    changes += [f"needs {word(each)} now" for each in found.dependencies_added]
+    changes += [f"needs {word(each)} no more" for each in found.dependencies_removed]
+    return [f"{module}: {old} -> {new}: {'; '.join(changes)}."]
 
 
 def _files_text(count: int, size_bytes: int) -> str:

@@ -132,7 +132,7 @@ def push(target: Target, request: Push, progress: Progress) -> Result:
 
 def pull(target: Target, module: str, version: str, folder: Path, *, force: bool, progress: Progress) -> Result:
     """Writes a version's files below `folder`, all of them or none; see `proto_files.write`."""
-    found = _version(target, module, version)
+    found = read_version(target, module, version)
     files = [ProtoFile(file.path, file.content) for file in found.files]
     written = proto_files.write(files, folder, force=force, report=lambda count: progress(count, len(files)))
     size_bytes = sum(file.size_bytes for file in files)
@@ -148,7 +148,7 @@ def listed(target: Target, module: str, *, deleted: bool) -> Result:
 
 
 def get(target: Target, module: str, version: str) -> Result:
-    return Result(_info(_version(target, module, version)))
+    return Result(_info(read_version(target, module, version)))
 
 
 def file(target: Target, module: str, version: str, path: str) -> Result:
@@ -194,7 +194,8 @@ def _body(request: Push) -> dict[str, object]:
     return body | ({"dependencies": list(request.dependencies)} if request.dependencies else {})
 
 
-def _version(target: Target, module: str, version: str) -> "Version":
+def read_version(target: Target, module: str, version: str) -> "Version":
+    """A version with its files; NotFound says where to look for those that there are."""
     listing, modules = target.command(f"versions list {word(module)}"), target.command("modules list")
     with connect(target) as registry, hints(version_not_found=listing, module_not_found=modules):
         return registry.version(module, version)

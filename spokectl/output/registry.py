@@ -11,6 +11,7 @@ from spokectl.units import human_bytes
 
 if TYPE_CHECKING:
     from spokectl.clients.registry_answers import Module
+    from spokectl.operations.version_diff import VersionDiff
     from spokectl.operations.versions import VersionInfo
 
 _DESCRIPTION_CHARACTERS = 60
@@ -72,6 +73,23 @@ def print_version(version: "VersionInfo") -> None:
     )
     sys.stdout.write("\n")
     _table(["FILE", "SIZE"], [[printable(file.path), human_bytes(file.bytes)] for file in version.files])
+
+
+def print_diff(found: "VersionDiff") -> None:
+    """A patch. On a terminal coloured and with nothing that could steer it; elsewhere byte for byte, to be applied."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write("".join(each.diff for each in found.files).encode())
+        return
+    from rich.text import Text
+
+    from spokectl.output.streams import stdout
+
+    styles = {"---": "bold", "+++": "bold", "@@ ": "cyan"}
+    for each in found.files:
+        for line in each.diff.removesuffix("\n").split("\n"):
+            style = styles.get(line[:3]) or {"+": "green", "-": "red"}.get(line[:1], "")
+            shown = "\t".join(printable(part) for part in line.split("\t"))
+            stdout().print(Text(shown, style), soft_wrap=True)
 
 
 @contextmanager

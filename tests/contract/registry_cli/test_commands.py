@@ -81,6 +81,32 @@ def test_a_pull_says_how_many_files_were_there_already(tool: Tool, tmp_path: Pat
     assert tool("versions", "pull", "payments", "v1", "out").stderr.endswith(b", 1 was there already.\n")
 
 
+def test_a_diff_is_a_patch_on_stdout_and_its_summary_on_stderr(tool: Tool, tmp_path: Path) -> None:
+    lay_out(tmp_path / "old", a=b'syntax = "proto3";\n', gone=PROTO)
+    lay_out(tmp_path / "new", a=b'syntax = "proto3";\nmessage A {}\n')
+    tool("versions", "push", "common", "v1", "new", "--create")
+    tool("versions", "push", "payments", "v1", "old", "--create")
+    tool("versions", "push", "payments", "v2", "new", "--dependency", "common@v1")
+    shown = tool("versions", "diff", "payments", "v1")
+    patch = (
+        b'--- a/a.proto\n+++ b/a.proto\n@@ -1 +1,2 @@\n syntax = "proto3";\n+message A {}\n--- a/gone.proto\n+++ /dev/null\n'
+    )
+    assert (shown.returncode, shown.stdout[: len(patch)]) == (0, patch)
+    summary = b"payments: v1 -> v2: files: 1 changed, 1 removed; needs common@v1 now.\n"
+    assert shown.stderr == summary
+    data = data_of(tool("versions", "diff", "payments", "v2", "v1", "--json"))
+    assert [data[name] for name in ("module", "old", "new", "dependencies_added", "dependencies_removed")] == [
+        *("payments", "v2", "v1"),
+        *([], ["common@v1"]),
+    ]
+    assert [(each["path"], each["change"]) for each in data["files"]] == [("a.proto", "changed"), ("gone.proto", "added")]
+    same = tool("versions", "diff", "payments", "latest")
+    assert (same.returncode, same.stdout, same.stderr) == (0, b"", b"payments: v2 and v2 are the same.\n")
+    missing = tool("versions", "diff", "payments", "v9", "--json")
+    assert (missing.returncode, error_of(missing)["code"]) == (4, "not_found")
+    assert any("versions list payments" in action for action in error_of(missing)["actions"])
+
+
 def test_pushed_files_come_back_byte_for_byte(tool: Tool, tmp_path: Path) -> None:
     odd = "\ufeff// größer\r\nmessage Ä {}\r".encode()
     lay_out(tmp_path / "protos", **{"a/b": PROTO, "a/odd": odd, "empty": b""})

@@ -1,0 +1,66 @@
+"""What `versions diff` says of two versions: held against patches written by hand, and applied by git."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from spokectl.clients.registry_answers import File, Source, Version
+from spokectl.operations.version_diff import compared
+
+
+def version(name: str, dependencies: tuple[str, ...] = (), source: str = "", /, **contents: str) -> Version:
+    files = tuple(File(f"{path}.proto", content) for path, content in contents.items())
+    return Version("payments", name, "2026-11-23T05:41:04Z", None, dependencies, Source(repository=source), files)
+
+
+def test_a_changed_line_is_shown_with_three_lines_around_it() -> None:
+    before = "".join(f"{number}\n" for number in range(1, 12))
+    found = compared(version("v1", a=before), version("v2", a=before.replace("6\n", "six\nsix\n")))
+    assert (found.module, found.old, found.new, found.same) == ("payments", "v1", "v2", False)
+    [file] = found.files
+    assert (file.path, file.change, file.lines_added, file.lines_removed) == ("a.proto", "changed", 2, 1)
+    assert file.diff == "--- a/a.proto\n+++ b/a.proto\n@@ -3,7 +3,8 @@\n 3\n 4\n 5\n-6\n+six\n+six\n 7\n 8\n 9\n"
+
+
+def test_files_that_are_new_gone_or_empty_say_so() -> None:
+    found = compared(version("v1", gone="old\n", same="s"), version("v2", same="s", new="one\ntwo", empty=""))
+    assert [(each.path, each.change) for each in found.files] == [
+        ("empty.proto", "added"),
+        ("gone.proto", "removed"),
+        ("new.proto", "added"),
+    ]
+    empty, gone, new = (each.diff for each in found.files)
+    assert empty == "--- /dev/null\n+++ b/empty.proto\n"
+    assert gone == "--- a/gone.proto\n+++ /dev/null\n@@ -1 +0,0 @@\n-old\n"
+    assert new == "--- /dev/null\n+++ b/new.proto\n@@ -0,0 +1,2 @@\n+one\n+two\n\\ No newline at end of file\n"
+
+
+def test_what_it_needs_is_compared_and_where_it_comes_from_is_not() -> None:
+    found = compared(
+        version("v1", ("common@v1", "time@v1"), a="x"), version("v2", ("time@v1", "common@v2"), "elsewhere", a="x")
+    )
+    assert (found.files, found.dependencies_added, found.dependencies_removed) == ([], ["common@v2"], ["common@v1"])
+    assert not found.same
+    assert compared(version("v1", a="x"), version("v2", (), "elsewhere", a="x")).same
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a\nb\nc", "a\nb\nc\n"),
+        ("a\r\nb\r\n", "a\nb\r\n"),
+        ("a\x0bb\u2028c\x85d\ne\n", "a\x0bb\u2028c\x85D\ne\n"),
+        ("", "a"),
+        ("--- a\n+++ b\n@@ c\n", "--- b\n+++ b\n\n\n"),
+        ("".join(f"{line}\n" for line in range(100)), "".join(f"{line}\n" for line in range(100) if line % 17)),
+    ],
+)
+def test_a_patch_applied_to_the_old_files_makes_the_new_ones(before: str, after: str, tmp_path: Path) -> None:
+    (tmp_path / "a.proto").write_bytes(before.encode())
+    [file] = compared(version("v1", a=before), version("v2", a=after)).files
+    command = ["git", "apply", "--whitespace=nowarn", "-"]
+    subprocess.run(command, input=file.diff.encode(), cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "a.proto").read_bytes() == after.encode()
