@@ -10,7 +10,7 @@ from spokectl.clients.redis import tell, text
 from spokectl.clients.redis_answers import fields
 from spokectl.drills.faults import Fault, Undo, undo_act
 from spokectl.drills.shell import in_node
-from spokectl.errors import Incomplete
+from spokectl.errors import Failed, Incomplete
 from spokectl.model import DOWN, RunState
 from spokectl.operations.balancer import ask_to_reload
 from spokectl.operations.cache import asked
@@ -21,6 +21,12 @@ from spokectl.operations.readiness import wait_until_ready
 from spokectl.result import unheard
 from spokectl.runtime.base import CutsNetwork, RemovesContainers, unsaid
 from spokectl.wait import Deadline, wait_until
+
+_CHILDREN_OF_INIT_DIE = """
+for folder in /proc/[0-9]*; do
+    if grep -q '^PPid:[[:space:]]*1$' "$folder/status"; then kill -KILL "${folder#/proc/}"; fi
+done 2>/dev/null
+"""
 
 
 def killed(*services: str) -> Fault:
@@ -51,6 +57,26 @@ def frozen(*services: str) -> Fault:
         _reached(context, services, {RunState.PAUSED}, deadline)
 
     return Fault(f"{_named(services)} frozen", Undo("unpause", services), inject)
+
+
+def crashed(service: str) -> Fault:
+    """Its server ends with SIGKILL, which the runtime has not asked for: it starts the server again by itself."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        before = context.runtime.inspect()[service]
+        # A container's first process is an init, which ends when the server that it waits for has; so may the script.
+        script = _CHILDREN_OF_INIT_DIE if context.runtime.name == "docker" else 'kill -KILL "$1"'
+        with suppress(Failed):
+            in_node(context, service, script, str(before.pid))
+
+        def blocker() -> str | None:
+            seen = context.runtime.inspect()[service]
+            again = seen.state is RunState.RUNNING and seen.started_at == before.started_at
+            return "it runs as before" if again else None
+
+        wait_until(blocker, deadline, what=f"{service} has crashed")
+
+    return Fault(f"{service} crashed", Undo("start", (service,)), inject)
 
 
 def cut_off(*services: str) -> Fault:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 
 from spokectl.clients.writers import TABLE
@@ -21,7 +21,6 @@ from spokectl.wait import Deadline, wait_until
 
 _MARK = "marked-by-a-drill"
 _RECEIVER = "SELECT pid FROM pg_stat_wal_receiver"
-_GUARD_DIES = 'kill -KILL "$(ps -o ppid= -p "$(head -n 1 "$PGDATA/postmaster.pid")" | tr -d " ")"'
 # With these a standby that is away is left behind after a few segments, and not after gigabytes.
 _SHORT = {"max_slot_wal_keep_size": "1MB", "wal_keep_size": "0"}
 _HALTS = 'for _ in $(seq "$2"); do kill -STOP "$1"; sleep 0.2; kill -CONT "$1"; sleep 0.02; done'
@@ -54,24 +53,6 @@ def rows(context: Context, node: str) -> list[str]:
 
 
 # The server and its guard.
-
-
-def crashed(node: str) -> Fault:
-    """The node's guard is killed, and its server dies with it; the runtime starts both again by itself."""
-
-    def inject(context: Context, deadline: Deadline) -> None:
-        before = context.runtime.inspect()[node].started_at
-        with suppress(Failed):  # in a container the script may end with what it kills
-            in_node(context, node, _GUARD_DIES)
-
-        def blocker() -> str | None:
-            seen = context.runtime.inspect()[node]
-            again = seen.state is RunState.RUNNING and seen.started_at == before
-            return "it runs as before" if again else None
-
-        wait_until(blocker, deadline, what=f"{node} has crashed")
-
-    return Fault(f"the guard of {node} killed, and its server with it", Undo("start", (node,)), inject)
 
 
 def promoted_by_hand(standby: str, primary: str) -> Fault:

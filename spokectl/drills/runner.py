@@ -15,11 +15,13 @@ from spokectl.drills.faults import FaultJournal
 from spokectl.drills.figures import Seen, seen
 from spokectl.drills.healing import drill_lock, heal_all
 from spokectl.drills.history import Ledger, Request
+from spokectl.drills.leftovers import slots_of
 from spokectl.drills.links import Link
 from spokectl.drills.objective import Measure
 from spokectl.drills.stage import SOAK_S, CannotBreak, Notebook, Stage
 from spokectl.drills.store import Store
 from spokectl.drills.ways import Ways, balancer_of
+from spokectl.drills.witnesses import told, with_their_moments
 from spokectl.drills.workload import Saw, Snapshot, under_load
 from spokectl.errors import Interrupted, Refused, SpokectlError
 from spokectl.operations.context import Context, running_context
@@ -186,7 +188,7 @@ class _Rehearsal:
             outcome.why,
             measures,
             notebook.checks,
-            moments=notebook.moments,
+            moments=with_their_moments(notebook.moments, told(self._context, outcome.began_s), notebook.operations),
             ledger=outcome.ledger,
         )
         if figures is None:
@@ -209,6 +211,7 @@ class _Rehearsal:
                 heal_all(self._context, unsaid, beyond=number - 1)
 
     def _break(self, drill: Drill, stage: Stage, notebook: Notebook, written: int) -> None:
+        before = slots_of(self._context)
         try:
             drill.script(stage)
         except CannotBreak:
@@ -222,6 +225,7 @@ class _Rehearsal:
             heal_all(self._context, lambda sentence: _noted(notebook, sentence), beyond=written)
         stage.phase("all is healed; the stack has to be well again")
         stage.until_well()
+        stage.until_nothing_is_left(before)
 
     def _make_well(self) -> None:
         """Repairs what a drill has left; where that is in vain the drills that are left cannot tell anything.

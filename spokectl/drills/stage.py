@@ -6,8 +6,11 @@ from contextlib import contextmanager
 
 from spokectl.drills.evidence import Check, Mark, Moment
 from spokectl.drills.faults import Fault, FaultJournal, Left, Undo, heal_one
+from spokectl.drills.figures import POSTGRES, REDIS
 from spokectl.drills.history import Clock
+from spokectl.drills.leftovers import Slots, left
 from spokectl.drills.links import Link
+from spokectl.drills.witnesses import Operation
 from spokectl.drills.workload import Workload
 from spokectl.errors import Failed, OutcomeUnknown, SpokectlError
 from spokectl.model import Kind
@@ -22,8 +25,12 @@ SOAK_S = 300.0
 """How long a soak goes on when nobody says otherwise."""
 _WELL_WITHIN_S = 180.0
 _HOLDER_WITHIN_S = 60.0
-# Which step of an operation is which moment of the timeline.
-_MOMENTS = {"promote": Mark.PROMOTED, "rejoin": Mark.REJOINED, "fence": Mark.DETECTED}
+_LEFT_FOR_S = 60.0
+# Which step of a move is which moment of the timeline, by the database: PostgreSQL's `follow` is about the Spokes.
+_MOMENTS = {
+    POSTGRES: {"promote": Mark.PROMOTED, "rejoin": Mark.REJOINED},
+    REDIS: {"promote": Mark.PROMOTED, "follow": Mark.REJOINED},
+}
 Told = Callable[[Moment], None]
 
 
@@ -35,6 +42,7 @@ class Notebook:
         self._clock = Clock()
         self._lock = threading.Lock()
         self.moments: list[Moment] = []
+        self.operations: list[Operation] = []
         self.checks: list[Check] = []
 
     def mark(self, mark: Mark, sentence: str, subject: str = "") -> Moment:
@@ -46,6 +54,15 @@ class Notebook:
 
     def check(self, name: str, found: str, *, ok: bool) -> None:
         self.checks.append(Check(name, ok, found))
+
+    @contextmanager
+    def operation(self, database: str) -> Iterator[None]:
+        """The time in which a command moves the role of a database."""
+        began_s = self._clock.now_s()
+        try:
+            yield
+        finally:
+            self.operations.append(Operation(database, began_s, self._clock.now_s()))
 
     def first(self, *marks: Mark) -> float | None:
         """When the first moment of these kinds was."""
@@ -162,8 +179,10 @@ class Stage:
         self.notebook.mark(Mark.COMMAND, f"spokectl {words}")
         # A move that is broken off with this process is ended by whoever heals.
         number = self._faults.began(f"spokectl {words} broken off", Undo("end_move"))
+        database = REDIS if REDIS in words.split() else POSTGRES
         try:
-            result = act(self._report)
+            with self.notebook.operation(database):
+                result = act(lambda subject, state, detail="": self._report(database, subject, state, detail))
         except SpokectlError as error:
             self.note(f"{words}: {error.code}: {error.message}")
             if not self.context.state.underway_file.exists():
@@ -173,11 +192,11 @@ class Stage:
         self.note(f"{words}: done")
         return result
 
-    def _report(self, subject: str, state: str, detail: str = "") -> None:
-        if state == "doing" and subject == "fence":
+    def _report(self, database: str, subject: str, state: str, detail: str) -> None:
+        if (subject, state) == ("fence", "doing"):
             self.notebook.mark(Mark.DETECTED, detail)
-        elif state == "done" and subject in _MOMENTS and subject != "fence":
-            self.notebook.mark(_MOMENTS[subject], f"{subject}: {detail}")
+        elif state == "done" and (mark := _MOMENTS[database].get(subject)):
+            self.notebook.mark(mark, f"{subject}: {detail}")
 
     def refused(self, words: str, act: Callable[[Report], Result], *codes: str) -> SpokectlError | None:
         """Does it, and holds the drill to its being refused with one of the error codes; gives the error."""
@@ -246,3 +265,7 @@ class Stage:
             return "; ".join(bad) or None
 
         return self.until("all is well again", blocker, within_s)
+
+    def until_nothing_is_left(self, before: Slots) -> bool:
+        """Waits until there is nothing that was not there before: a guard drops slots a moment after it has joined."""
+        return self.until("nothing is left behind", lambda: left(self.context, before), _LEFT_FOR_S)

@@ -44,6 +44,11 @@ def _past(context: Context, after: datetime | None) -> list[Event]:
     return sorted([*journal, *_of_logs(context, after, follow=False)], key=lambda each: each.time)
 
 
+def of_servers(context: Context, since: datetime) -> Iterator[Event]:
+    """What guards, Sentinels and Redis nodes have said since then, a service after the other as their logs come."""
+    return _of_logs(context, since, follow=False)
+
+
 def _is_alive(pid: int) -> bool:
     """Whether a process of this machine has the number: another one may have it by now."""
     try:

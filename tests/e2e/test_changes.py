@@ -30,9 +30,9 @@ def edited(file: Path) -> None:
     services["nginx"]["environment"]["SPOKE_BACKENDS"] += " spoke-4:8080"
     services["spoke-1"]["deploy"] = {"resources": {"limits": {"memory": "1G"}}}
     for name in ("spoke-1", "spoke-2", "spoke-3", "spoke-4"):
-        services[name]["environment"]["SPOKE_POSTGRES_MAX_CONNS"] = "40"
+        services[name]["environment"]["SPOKE_POSTGRES_MAX_CONNS"] = "50"
     for name in ("redis-master", "redis-replica"):
-        services[name]["command"] = ["redis-server", "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"]
+        services[name]["command"] = "redis-server --maxmemory 256mb --maxmemory-policy allkeys-lru\n"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
@@ -91,12 +91,12 @@ def test_an_edit_is_applied_one_service_at_a_time_and_no_request_fails(
         assert done.returncode == 5
         error = json.loads(done.stdout)["error"]
         assert error["code"] == "too_many_connections"
-        assert any("SPOKE_POSTGRES_MAX_CONNECTIONS=176" in action for action in error["actions"])
+        assert any("SPOKE_POSTGRES_MAX_CONNECTIONS=216" in action for action in error["actions"])
         assert tool.pids() == after
 
         # More: the standby is restarted and takes over. Fewer: the primary goes first, and stays one; its restart may
         # outlast SPOKE_POSTGRES_TIMEOUT: reads go to the standby, writes wait.
-        for limit, primary in (("300", "postgres-replica"), ("180", "postgres-replica")):
+        for limit, primary in (("300", "postgres-replica"), ("220", "postgres-replica")):
             tool.ok("config", "set", f"SPOKE_POSTGRES_MAX_CONNECTIONS={limit}")
             tool.up()
             for node in ("postgres-primary", "postgres-replica"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spokectl.operations.postgres.tables import ADOPT_STEPS, NAME
 from tests.e2e.clients import create
 from tests.e2e.conftest import Tool, eventually
 from tests.e2e.test_moving_the_primary import NODES, answer_of, degrade, kill_at, present, roles, well, writing
@@ -168,23 +169,29 @@ def test_where_the_record_is_gone_a_person_says_who_is_primary(
     assert record["primary"] == chosen
 
 
-@pytest.mark.parametrize("phase", ["began", "done"])
-def test_an_adoption_that_was_broken_off_is_ended_by_the_next_up(phase: str, make_tool: Callable[..., Tool]) -> None:
-    tool = make_tool()
+def test_an_adoption_that_was_broken_off_anywhere_is_ended_by_the_next_up(
+    runtime: str, make_tool: Callable[..., Tool]
+) -> None:
+    """Each half of all places in one of the runtimes: the steps are the same ones."""
+    tool = make_tool(runtime=runtime)
     tool.up()
-    remove_record(tool)
-    tool.ok("kill", *NODES)
-    tool.run("start", *NODES)
-    killed = kill_at(tool, "name", phase, "postgres", "adopt", "postgres-replica", "--yes")
-    assert killed.returncode == -9, killed.stderr.decode()
-    if phase == "began":
-        # Nothing had been written yet, so nobody has chosen.
-        assert code_of(tool.run("up", "--json")) == (1, "postgres_refused")
-        tool.ok("postgres", "adopt", "postgres-replica", "--yes")
-    else:
-        refused = tool.run("stop", "postgres-replica", "--json")
-        assert code_of(refused) == (5, "move_unfinished")
-        tool.up()
-    assert tool.roles()["postgres-replica"] == "primary"
-    assert not (tool.state / tool.stack / "underway.jsonl").exists()
-    eventually(lambda: well(tool), "everything is well", timeout_s=120)
+    places = [(step.id, phase) for step in ADOPT_STEPS for phase in ("began", "done")]
+    for step, phase in places[("local", "docker").index(runtime) :: 2]:
+        where = f"killed at {step} {phase}"
+        chosen = next(node for node in NODES if tool.roles()[node] == "standby")
+        remove_record(tool)
+        tool.ok("kill", *NODES)
+        tool.run("start", *NODES)
+        killed = kill_at(tool, step, phase, "postgres", "adopt", chosen, "--yes")
+        assert killed.returncode == -9, (where, killed.stderr.decode())
+        if (step, phase) == (NAME.id, "began"):
+            # Nothing had been written yet, so nobody has chosen.
+            assert code_of(tool.run("up", "--json")) == (1, "postgres_refused"), where
+            tool.ok("postgres", "adopt", chosen, "--yes")
+        else:
+            refused = tool.run("stop", chosen, "--json")
+            assert code_of(refused) == (5, "move_unfinished"), where
+            tool.up()
+        assert tool.roles()[chosen] == "primary", where
+        assert not (tool.state / tool.stack / "underway.jsonl").exists(), where
+        eventually(lambda: well(tool), f"everything is well after {where}", timeout_s=120)

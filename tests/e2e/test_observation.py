@@ -1,6 +1,9 @@
 """A whole stack that loses servers, and what status, lag, outlook and events say of it meanwhile."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +110,14 @@ def test_a_lost_redis_master_is_followed_by_shell_outlook_and_events_and_sentine
     assert epoch > 0
     tool.ok("start", "redis-master")
     eventually(lambda: said(tool, "redis", "status")[0] == 0, "nodes and Sentinels agree", WAIT_S)
+    # Killed once the first has been told to forget, it leaves Sentinels that find everybody again by themselves.
+    words = [sys.executable, "-m", "spokectl", "redis", "reset-sentinels"]
+    with subprocess.Popen(words, env=tool.environment, stderr=subprocess.PIPE) as broken_off:
+        assert broken_off.stderr is not None
+        assert b"redis-sentinel-1" in broken_off.stderr.readline()
+        broken_off.kill()
+    assert broken_off.returncode == -signal.SIGKILL
+    eventually(lambda: said(tool, "redis", "status")[0] == 0, "nodes and Sentinels agree again", WAIT_S)
     done = tool.json("redis", "reset-sentinels", "--timeout", "4m")
     assert [each["service"] for each in done] == [f"redis-sentinel-{number}" for number in (1, 2, 3)]
     assert {each["facts"]["sentinels"] for each in said(tool, "redis", "sentinels")[1]} == {3}

@@ -7,6 +7,7 @@ from spokectl.drills.catalog import (
     postgres_data,
     postgres_links,
     redis,
+    restarts,
     seed,
     spokes,
     storage,
@@ -15,7 +16,7 @@ from spokectl.drills.catalog import (
 from spokectl.drills.drill import CATALOG, Drill
 
 # Importing a module registers its drills; this is the order of the groups.
-_IN_ORDER = (seed, spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, whole)
+_IN_ORDER = (seed, spokes, front, postgres, postgres_links, postgres_data, operators, redis, storage, restarts, whole)
 GROUPS = [module.GROUP for module in _IN_ORDER]
 
 

@@ -1,9 +1,10 @@
-"""NGINX, and the way to it: reloaded, killed, started too early; slow clients, slow and silent links."""
+"""NGINX, and the way to it: reloaded, stopped, killed, frozen, started too early; slow clients, slow and silent links."""
 
 import time
 
 from spokectl.clients.crowd import HalfRequests
-from spokectl.drills.breaks import killed, one_backend_less
+from spokectl.drills.breaks import frozen, killed, one_backend_less, stopped
+from spokectl.drills.catalog.restarts import back_by_itself
 from spokectl.drills.drill import drill
 from spokectl.drills.figures import API
 from spokectl.drills.history import Clock
@@ -13,6 +14,7 @@ from spokectl.model import Kind
 
 GROUP = "Load balancer"
 _RELOADS = 3
+_FROZEN_S = 5.0
 _FIRST_WRITE_WITHIN_S = 5.0
 _HALF_REQUESTS = 400
 # NGINX gives a client 15 s for a head or a body, and a busy machine some more.
@@ -46,6 +48,45 @@ def reload_again(stage: Stage) -> None:
 def kill_nginx(stage: Stage) -> None:
     with stage.broken(killed(*stage.names(Kind.LOAD_BALANCER))):
         pass
+    stage.go_on()
+
+
+@drill(
+    "nginx-stop",
+    group=GROUP,
+    breaks="NGINX is stopped in good order and started again",
+    holds="clients are let in again within seconds; what was under way is applied once or not at all",
+    objective={"rto": 8.0},
+)
+def stop_nginx(stage: Stage) -> None:
+    with stage.broken(stopped(*stage.names(Kind.LOAD_BALANCER))):
+        pass
+    stage.go_on()
+
+
+@drill(
+    "nginx-freeze",
+    group=GROUP,
+    breaks=f"NGINX stands still for {_FROZEN_S:g} s with its connections open",
+    holds="clients wait, no request fails, and none is applied twice",
+    objective={"rto": _FROZEN_S + 3.0, "failed": 0},
+)
+def freeze_nginx(stage: Stage) -> None:
+    with stage.broken(frozen(*stage.names(Kind.LOAD_BALANCER))):
+        stage.hold(_FROZEN_S)
+    stage.go_on()
+
+
+@drill(
+    "nginx-crash",
+    group=GROUP,
+    breaks="NGINX crashes, and nobody types anything",
+    holds="the runtime starts it again by itself, and clients are let in again within seconds",
+    objective={"rto": 10.0},
+)
+def crash_nginx(stage: Stage) -> None:
+    for name in stage.names(Kind.LOAD_BALANCER):
+        back_by_itself(stage, name)
     stage.go_on()
 
 

@@ -1,6 +1,6 @@
 """PostgreSQL's primary: moved, stopped, killed, frozen, crashed; alone and together with others."""
 
-from spokectl.drills.breaks import frozen, killed, removed, stopped
+from spokectl.drills.breaks import crashed, frozen, killed, removed, stopped
 from spokectl.drills.catalog.postgres_hands import (
     expect_no_failover,
     expect_same_rows,
@@ -10,7 +10,6 @@ from spokectl.drills.catalog.postgres_hands import (
 )
 from spokectl.drills.drill import Need, drill
 from spokectl.drills.looks import roles_said
-from spokectl.drills.postgres_breaks import crashed
 from spokectl.drills.stage import FAULT_TIMEOUT_S, Stage
 from spokectl.errors import SpokectlError
 from spokectl.model import Kind

@@ -6,6 +6,7 @@ from spokectl.clients.probe import NoAnswer, get
 from spokectl.clients.redis import RedisUnavailable, SentinelView, observe_sentinel
 from spokectl.clients.writers import RegistryWriter, remove_module
 from spokectl.drills.breaks import configuration_lost, frozen, killed, removed, stopped
+from spokectl.drills.catalog.restarts import back_by_itself
 from spokectl.drills.drill import Need, drill
 from spokectl.drills.faults import Fault
 from spokectl.drills.figures import REDIS
@@ -71,6 +72,18 @@ def stop_master(stage: Stage) -> None:
 )
 def freeze_master(stage: Stage) -> None:
     _taken_over(stage, frozen(stage.holder("master")))
+
+
+@drill(
+    "redis-crash",
+    group=GROUP,
+    breaks="Redis's master crashes, and nobody types anything",
+    holds="the runtime starts it again by itself, one of the two is master, and no request of the registry fails",
+    objective={"redis_gap": 8.0, "failed": 0},
+)
+def crash_master(stage: Stage) -> None:
+    back_by_itself(stage, stage.holder("master"))
+    stage.go_on()
 
 
 @drill(

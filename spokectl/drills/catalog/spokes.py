@@ -1,6 +1,7 @@
 """The Spokes behind the load balancer: killed, frozen, restarted one after the other, all but one lost."""
 
 from spokectl.drills.breaks import frozen, killed, stopped
+from spokectl.drills.catalog.restarts import back_by_itself
 from spokectl.drills.drill import drill
 from spokectl.drills.stage import Stage
 from spokectl.model import Kind
@@ -20,6 +21,19 @@ def kill_each(stage: Stage) -> None:
     for name in stage.names(Kind.SPOKE):
         with stage.broken(killed(name)):
             stage.go_on()
+
+
+@drill(
+    "spoke-crash",
+    group=GROUP,
+    breaks="a Spoke crashes, one after the other, and nobody types anything",
+    holds="the load balancer asks another one, the runtime starts it again by itself, and no request fails",
+    objective={"rto": 3.0, "failed": 0},
+)
+def crash_each(stage: Stage) -> None:
+    for name in stage.names(Kind.SPOKE):
+        back_by_itself(stage, name)
+        stage.go_on()
 
 
 @drill(

@@ -3,7 +3,8 @@
 from contextlib import closing
 
 from spokectl.clients.writers import RegistryWriter
-from spokectl.drills.breaks import frozen, stopped
+from spokectl.drills.breaks import frozen, killed, stopped
+from spokectl.drills.catalog.restarts import back_by_itself
 from spokectl.drills.drill import drill
 from spokectl.drills.faults import Fault
 from spokectl.drills.figures import API
@@ -33,6 +34,22 @@ def stop_store(stage: Stage) -> None:
 )
 def freeze_store(stage: Stage) -> None:
     _without_a_store(stage, frozen(*stage.names(Kind.S3)))
+
+
+@drill(
+    "s3-kill",
+    group=GROUP,
+    breaks="the object store is killed and started again, then it crashes and nobody types anything",
+    holds="writes wait for it and reads go on; the runtime starts what crashed again by itself, and no request fails",
+    objective={"rto": 15.0, "read_gap": 3.0, "failed": 0},
+)
+def kill_store(stage: Stage) -> None:
+    with stage.broken(killed(*stage.names(Kind.S3))):
+        pass
+    stage.go_on()
+    for name in stage.names(Kind.S3):
+        back_by_itself(stage, name)
+    stage.go_on()
 
 
 def _without_a_store(stage: Stage, fault: Fault) -> None:

@@ -1,10 +1,11 @@
 """A stack that is not there: its state folder is real, its runtime only remembers what was asked of it."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from spokectl.model import HealthProbe, Inspection, Kind, Service, Stack
+from spokectl.model import HealthProbe, Inspection, Kind, LogLine, Service, Stack
 from spokectl.operations.context import Context
 from spokectl.runtime.base import Runtime
 from spokectl.settings import StackState
@@ -20,6 +21,9 @@ class PretendedRuntime:
 
     def inspect(self) -> dict[str, Inspection]:
         return {}
+
+    def logs(self, services: Iterable[str], **_: object) -> Iterator[LogLine]:
+        return iter(())
 
 
 def context_in(folder: Path, name: str = "pretended") -> Context:

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from spokectl.drills import postgres_breaks
-from spokectl.drills.breaks import configuration_lost
+from spokectl.drills.breaks import configuration_lost, crashed
 from spokectl.drills.faults import UNDOS, Undo
 from spokectl.drills.postgres_breaks import (
-    crashed,
     cut_off_primary,
     kill_rewind,
     killed_with_own_writes,

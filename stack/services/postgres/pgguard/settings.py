@@ -69,7 +69,7 @@ class Settings(NamedTuple):
 
 # The server's settings that the stack file offers, with the defaults for a container started without it.
 _SERVER_OPTIONS = {
-    "max_connections": ("SPOKE_POSTGRES_MAX_CONNECTIONS", "200"),
+    "max_connections": ("SPOKE_POSTGRES_MAX_CONNECTIONS", "250"),
     "shared_buffers": ("SPOKE_POSTGRES_SHARED_BUFFERS", "64MB"),
     "wal_keep_size": ("SPOKE_POSTGRES_WAL_KEEP_SIZE", "256MB"),
     "max_slot_wal_keep_size": ("SPOKE_POSTGRES_MAX_SLOT_WAL_KEEP_SIZE", "2GB"),
