@@ -18,6 +18,7 @@ class Need(StrEnum):
 
     NETWORK = "a runtime that can cut the network"
     ENGINE = "containers"
+    NATIVE = "native processes"
     COLLECTOR = "an OpenTelemetry Collector"
 
 
@@ -84,6 +85,7 @@ def lacking(drill: Drill, context: Context, *, allow_data_loss: bool = False) ->
     has = {
         Need.NETWORK: isinstance(context.runtime, CutsNetwork),
         Need.ENGINE: context.runtime.name == "docker",
+        Need.NATIVE: context.runtime.name == "local",
         Need.COLLECTOR: bool(collectors),
     }
     return ", ".join(f"it needs {need}" for need in Need if need in drill.needs and not has[need])

@@ -1,7 +1,7 @@
-"""A link between clients and a server that can be slow, swallow everything, or be cut: a TCP proxy within this process.
+"""A link to a server that can be slow, swallow everything, or be cut: a TCP proxy within this process.
 
-For kernels and runtimes that cannot shape a network. Nothing but the drill's own clients points at it, and it ends with the
-process, so there is nothing to undo.
+For kernels and runtimes that cannot shape a network. It ends with the process: for the drill's own clients there is nothing to
+undo, and whoever else is led through it has a fault of its own that says how it is led back.
 """
 
 import socket
@@ -34,8 +34,13 @@ class Link:
         threading.Thread(target=self._accept, daemon=True, name="link").start()
 
     @property
-    def url(self) -> str:
+    def address(self) -> tuple[str, int]:
         host, port = self._listener.getsockname()
+        return host, port
+
+    @property
+    def url(self) -> str:
+        host, port = self.address
         return f"http://{host}:{port}"
 
     def slow(self, delay_s: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from spokectl.clients.writers import TABLE
 from spokectl.drills.breaks import cut_off
 from spokectl.drills.faults import UNDOS, Fault, Undo, undo_act
+from spokectl.drills.links import Link
 from spokectl.drills.shell import SCRIPT_TIMEOUT_S, in_node
 from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused
 from spokectl.model import RunState
@@ -20,6 +21,7 @@ from spokectl.result import unheard
 from spokectl.wait import Deadline, wait_until
 
 _MARK = "marked-by-a-drill"
+_STREAMS_FROM = "SELECT sender_port FROM pg_stat_wal_receiver WHERE status = 'streaming'"
 _RECEIVER = "SELECT pid FROM pg_stat_wal_receiver"
 # With these a standby that is away is left behind after a few segments, and not after gigabytes.
 _SHORT = {"max_slot_wal_keep_size": "1MB", "wal_keep_size": "0"}
@@ -111,6 +113,26 @@ def receiver_slow(standby: str, times: int) -> Fault:
     return Fault(f"{standby} confirms {times} times only after 0.2 s", Undo("thaw_receiver", (standby,)), inject)
 
 
+def led_through(standby: str, link: Link) -> Fault:
+    """The standby takes its WAL over the link, which ends at the primary; for native processes, which reach this one."""
+
+    def inject(context: Context, deadline: Deadline) -> None:
+        host, port = link.address
+        now = in_database(context, standby, "SHOW primary_conninfo")
+        # Of a keyword that comes twice the last one counts.
+        over = f"{now} host='{host}' port='{port}'".replace("'", "''")
+        in_database(context, standby, f"ALTER SYSTEM SET primary_conninfo = '{over}'", "SELECT pg_reload_conf()")
+
+        def blocker() -> str | None:
+            found = in_database(context, standby, _STREAMS_FROM)
+            return None if found == str(port) else f"it streams from port {found or '(none)'}"
+
+        wait_until(blocker, deadline, what=f"{standby} streams over the link")
+
+    undo = Undo("reset_settings", (standby,), {"names": ["primary_conninfo"]})
+    return Fault(f"{standby} streams over a link that can be broken", undo, inject)
+
+
 def little_wal_kept(primary: str, standby: str) -> Fault:
     """The primary drops WAL that an absent standby needs after a few megabytes."""
 
@@ -156,7 +178,7 @@ def _remove_mark(context: Context, undo: Undo, deadline: Deadline) -> None:
 
 @undo_act("reset_settings")
 def _reset_settings(context: Context, undo: Undo, deadline: Deadline) -> None:
-    """On both: a copy has taken them to the standby."""
+    """On each node that may have them: a copy takes the primary's to the standby."""
     statements = [f"ALTER SYSTEM RESET {name}" for name in undo.values["names"] if re.fullmatch(r"\w+", name)]
     for node in undo.services:
         _tried_until(

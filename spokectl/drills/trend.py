@@ -16,7 +16,7 @@ from spokectl.drills.objective import FIGURES, finite
 from spokectl.drills.summary import by_drill, figures_of, headline_figure, spread, value
 
 if TYPE_CHECKING:
-    from spokectl.drills.drill import Drill
+    from spokectl.drills.drill import Drill, Need
 
 FEWEST = 3
 _FACTOR = 1.5
@@ -103,9 +103,6 @@ class Comparison:
 
 def listed(drills: Iterable["Drill"], runs: Sequence[Run]) -> list[Listed]:
     """Every drill as `drill list` shows it. `runs`: oldest first."""
-    # With the drills come all clients of a stack, which `drill show` and `compare` have no need of.
-    from spokectl.drills.drill import Need
-
     past = pasts(runs)
     return [
         Listed(
@@ -114,7 +111,7 @@ def listed(drills: Iterable["Drill"], runs: Sequence[Run]) -> list[Listed]:
             each.breaks,
             each.holds,
             each.objective.text,
-            ["docker"] if each.needs & {Need.NETWORK, Need.ENGINE} else ["docker", "local"],
+            _runtimes(each.needs),
             sorted(map(str, each.needs)),
             each.seed_test,
             each.in_ci,
@@ -122,6 +119,14 @@ def listed(drills: Iterable["Drill"], runs: Sequence[Run]) -> list[Listed]:
         )
         for each in drills
     ]
+
+
+def _runtimes(needs: "frozenset[Need]") -> list[str]:
+    # With the drills come all clients of a stack, which `drill show` and `compare` have no need of.
+    from spokectl.drills.drill import Need
+
+    cannot = {"docker": {Need.NATIVE}, "local": {Need.NETWORK, Need.ENGINE}}
+    return [runtime for runtime, lacks in cannot.items() if not needs & lacks]
 
 
 def pasts(runs: Sequence[Run]) -> list[Past]:

@@ -14,7 +14,7 @@ from tests.e2e.test_moves_disturbed import begin
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
-CANNOT = {"local": {Need.NETWORK, Need.ENGINE, Need.COLLECTOR}, "docker": set[Need]()}
+CANNOT = {"local": {Need.NETWORK, Need.ENGINE, Need.COLLECTOR}, "docker": {Need.NATIVE}}
 # How long clients wait says nothing on a machine that does other things too; what fails, is lost or is stale does.
 ANY_TIME = "rto=5m,read_gap=5m,client_gap=5m,postgres_gap=5m,redis_gap=5m"
 RUN_TIMEOUT_S = 1500.0

@@ -17,10 +17,12 @@ from spokectl.drills.drill import Need, drill
 from spokectl.drills.faults import Fault
 from spokectl.drills.figures import API, POSTGRES
 from spokectl.drills.history import Clock, Write
+from spokectl.drills.links import Link
 from spokectl.drills.postgres_breaks import (
     cut_off_primary,
     give_up_own_writes,
     killed_with_own_writes,
+    led_through,
     receiver_frozen,
     receiver_slow,
     rows,
@@ -29,7 +31,7 @@ from spokectl.drills.stage import FAULT_TIMEOUT_S, Stage
 from spokectl.errors import Refused, SpokectlError
 from spokectl.operations.moves import MoveRequest
 from spokectl.operations.postgres import moves
-from spokectl.operations.registry import address_of
+from spokectl.operations.registry import address_of, reached
 from spokectl.result import Report
 from spokectl.wait import Deadline
 
@@ -39,6 +41,9 @@ _GIVEN_UP_WITHIN_S = 30.0
 _SYNCHRONOUS_WITHIN_S = 60.0
 # What the clients of a drill have acknowledged at most in the seconds in which writes are unprotected.
 _MOST_LOST = 2000.0
+_SLOW_S = 0.1
+# Less than after which the standby is given up.
+_SILENT_S = 2.0
 
 
 @drill(
@@ -139,6 +144,44 @@ def slow_link(stage: Stage) -> None:
         after = record(stage)
     expect_no_failover(stage, before)
     stage.expect("it is not given up", bool(before and after and before.time == after.time), str(after))
+
+
+@drill(
+    "postgres-bad-network",
+    group=GROUP,
+    breaks=f"the network between primary and standby takes {_SLOW_S * 1000:.0f} ms each way, is silent for {_SILENT_S:g} s, is cut",
+    holds="commits are slower, and that is all: it is not given up, nobody is promoted, no request fails",
+    objective={"rto": 5.0, "failed": 0},
+    needs=(Need.NATIVE,),
+)
+def bad_network(stage: Stage) -> None:
+    before, primary = record(stage), stage.holder("primary")
+    node = stage.context.stack.services[primary]
+    with Link(reached(node.address(node.health.port))) as link, stage.broken(led_through(stage.other(primary), link)):
+        with stage.ours(f"{_SLOW_S * 1000:.0f} ms each way"):
+            link.slow(_SLOW_S)
+            since_s = Clock().now_s()
+            stage.go_on()
+            took = _commits_took(stage, since_s)
+            stage.expect("commits wait for the link", took >= 2 * _SLOW_S, f"the fastest took {took * 1000:.0f} ms")
+            link.slow(0.0)
+        with stage.ours("swallows everything"):
+            link.swallow()
+            stage.hold(_SILENT_S)
+            link.flow()
+        stage.go_on()
+        link.cut()
+        stage.note("the link is cut, and lets new connections pass")
+        stage.go_on()
+        after = record(stage)
+    expect_no_failover(stage, before)
+    stage.expect("it is not given up", bool(before and after and before.time == after.time), str(after))
+
+
+def _commits_took(stage: Stage, since_s: float) -> float:
+    """The fastest commit of a client of PostgreSQL itself that began after then."""
+    commits = [each for each in stage.load.saw.requests if each.layer == POSTGRES and isinstance(each, Write) and each.ok]
+    return min((each.ended_s - each.began_s for each in commits if each.began_s > since_s), default=0.0)
 
 
 @drill(

@@ -9,10 +9,12 @@ import pytest
 from spokectl.drills import postgres_breaks
 from spokectl.drills.breaks import configuration_lost, crashed
 from spokectl.drills.faults import UNDOS, Undo
+from spokectl.drills.links import Link
 from spokectl.drills.postgres_breaks import (
     cut_off_primary,
     kill_rewind,
     killed_with_own_writes,
+    led_through,
     little_wal_kept,
     marked,
     promoted_by_hand,
@@ -54,7 +56,8 @@ def test_every_fault_names_an_undo_that_there_is() -> None:
         tool_killed("stop", "up"),
         up_killed("a"),
     ]
-    made += [configuration_lost("a")]
+    with Link(("127.0.0.1", 1)) as link:
+        made += [configuration_lost("a"), led_through("a", link)]
     assert {fault.undo.act for fault in made} <= UNDOS.keys()
 
 
