@@ -1,7 +1,7 @@
 """A link to a server that can be slow, swallow everything, or be cut: a TCP proxy within this process.
 
-For kernels and runtimes that cannot shape a network. It ends with the process: for the drill's own clients there is nothing to
-undo, and whoever else is led through it has a fault of its own that says how it is led back.
+For kernels and runtimes that cannot shape a network. It ends with the process: for the drill's own clients there is nothing
+to undo, and whoever else is led through it has a fault of its own that says how it is led back.
 """
 
 import socket
