@@ -149,7 +149,7 @@ def slow_link(stage: Stage) -> None:
 @drill(
     "postgres-bad-network",
     group=GROUP,
-    breaks=f"the standby's link to the primary takes {1000 * _SLOW_S:.0f} ms each way, is silent for {_SILENT_S:g} s, then cut",
+    breaks=f"the standby's link to the primary is {1000 * _SLOW_S:.0f} ms slow, then silent for {_SILENT_S:g} s, then cut",
     holds="commits are slower, and that is all: it is not given up, nobody is promoted, no request fails",
     objective={"rto": 5.0, "failed": 0},
     needs=(Need.NATIVE,),
