@@ -25,6 +25,13 @@ from spoke_server.storage.trouble import TryAgain
 HELD_UP_AFTER_S = 1.0
 TOUCH = "UPDATE modules SET revision = gen_random_uuid() WHERE id = %s"
 
+_RETIRED_AGAIN = """
+UPDATE retired_modules SET retired_by_write_of = greatest(retired_by_write_of, %(received)s) WHERE module_name = %(name)s
+"""
+_RETIRED = """
+INSERT INTO retired_modules AS r (module_name, retired_by_write_of) VALUES (%(name)s, %(received)s)
+ON CONFLICT (module_name) DO UPDATE SET retired_by_write_of = greatest(r.retired_by_write_of, excluded.retired_by_write_of)
+"""
 _COLUMNS = "id, description, created_at, deleted_at, body, changed_by_write_of"
 
 
@@ -43,6 +50,13 @@ def refuse_outrun(what: str, changed_by_write_of: float, received: float) -> Non
     """Refuses a write that was held up and came to the lock after one that was received later."""
     if received < changed_by_write_of and time.time() - received > HELD_UP_AFTER_S:
         raise request_outrun(what)
+
+
+async def refuse_outrun_by_end(connection: Connection, name: str, received: float) -> None:
+    """Refuses a write that was held up while the module it meant was removed for good."""
+    retired = await fetch_one(connection, "SELECT retired_by_write_of FROM retired_modules WHERE module_name = %s", name)
+    if retired is not None:
+        refuse_outrun(f"module {name}", retired[0], received)
 
 
 async def lock(connection: Connection, name: str, strength: str = "NO KEY UPDATE") -> ModuleRow | None:
@@ -95,14 +109,18 @@ async def delete(connection: Connection, name: str, received: float, *, permanen
     """Hides a module, or removes it for good with all its versions; again is no error."""
     row = await lock(connection, name, "UPDATE")
     if row is None:
-        if await fetch_one(connection, "SELECT 1 FROM retired_modules WHERE module_name = %s", name):
+        if await _retire(connection, _RETIRED_AGAIN, name, received):
             return
         raise module_not_found(name)
     if row.deleted_at is not None and not permanent:
+        await _write_down(connection, row, received)
         return
     refuse_outrun(f"module {name}", row.changed_by_write_of, received)
     # Whoever is just pushing a version that depends on one of these holds a share of its lock.
     await connection.execute("SELECT 1 FROM versions WHERE module_id = %s ORDER BY id FOR UPDATE", (row.id,))
+    last = await fetch_one(connection, "SELECT max(changed_by_write_of) FROM versions WHERE module_id = %s", row.id)
+    # What was pushed since would go with it.
+    refuse_outrun(f"module {name}", last[0] or 0.0, received)
     dependent = await fetch_one(
         connection,
         """
@@ -131,14 +149,7 @@ async def delete(connection: Connection, name: str, received: float, *, permanen
         """,
         (name, row.id),
     )
-    await connection.execute(
-        """
-        INSERT INTO retired_modules AS r (module_name, retired_by_write_of) VALUES (%s, %s)
-        ON CONFLICT (module_name) DO UPDATE
-            SET retired_by_write_of = greatest(r.retired_by_write_of, excluded.retired_by_write_of)
-        """,
-        (name, received),
-    )
+    await _retire(connection, _RETIRED, name, received)
     await connection.execute("DELETE FROM modules WHERE id = %s", (row.id,))
 
 
@@ -153,10 +164,14 @@ async def _insert(connection: Connection, name: str, description: str, received:
     )
     if cursor.rowcount == 0:
         return False
-    retired = await fetch_one(connection, "SELECT retired_by_write_of FROM retired_modules WHERE module_name = %s", name)
-    if retired is not None:
-        refuse_outrun(f"module {name}", retired[0], received)
+    await refuse_outrun_by_end(connection, name, received)
     return True
+
+
+async def _retire(connection: Connection, statement: str, name: str, received: float) -> bool:
+    """Remembers when a module was removed for good, as the last of its deletions; says whether it is remembered."""
+    cursor = await connection.execute(statement, {"name": name, "received": received})
+    return cursor.rowcount > 0
 
 
 async def _restore(connection: Connection, name: str, row: ModuleRow, received: float) -> None:
@@ -173,14 +188,17 @@ async def _restore(connection: Connection, name: str, row: ModuleRow, received: 
     await hold_dependencies(connection, await dependencies_of_module(connection, row.id))
 
 
+async def _write_down(connection: Connection, row: ModuleRow, received: float) -> None:
+    """Nothing changes, but what was received before must not change it either."""
+    if received > row.changed_by_write_of:
+        await connection.execute("UPDATE modules SET changed_by_write_of = %s WHERE id = %s", (received, row.id))
+
+
 async def _describe(connection: Connection, name: str, row: ModuleRow, description: str, received: float) -> bytes:
     if description != row.description:
         refuse_outrun(f"module {name}", row.changed_by_write_of, received)
-    elif received <= row.changed_by_write_of:
-        return row.body
     else:
-        # Nothing changes, but what was received before must not change it either.
-        await connection.execute("UPDATE modules SET changed_by_write_of = %s WHERE id = %s", (received, row.id))
+        await _write_down(connection, row, received)
         return row.body
     now = dt.datetime.now(dt.UTC)
     body = wire.module_body(name, description, row.created_at, now)

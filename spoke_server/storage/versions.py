@@ -10,7 +10,7 @@ from spoke_server.errors import conflict, module_not_found, version_not_found
 from spoke_server.registry import NewVersion, version_sort_key
 from spoke_server.storage.blobs import object_key
 from spoke_server.storage.dependencies import hold_dependencies, insert_dependencies
-from spoke_server.storage.modules import TOUCH, lock, refuse_outrun
+from spoke_server.storage.modules import TOUCH, lock, refuse_outrun, refuse_outrun_by_end
 from spoke_server.storage.nodes import Connection
 from spoke_server.storage.rows import fetch_one
 
@@ -75,6 +75,8 @@ async def push(
     )
     if row is None:
         await _refuse_retired(connection, new)
+        # The module may be another one than that which was there when the push was received.
+        await refuse_outrun_by_end(connection, new.module, received)
         return await _add(connection, module.id, new, content_digest, received) if stored else None
     version_id, found_digest, deleted_at, body_digest, body, changed_by_write_of = row
     if found_digest != content_digest:
@@ -91,6 +93,8 @@ async def push(
             (received, version_id),
         )
         await connection.execute(TOUCH, (module.id,))
+    elif received > changed_by_write_of:
+        await _write_down(connection, version_id, received)
     return Stored(body_digest, body)
 
 
@@ -104,6 +108,8 @@ async def delete(connection: Connection, module_name: str, version: str, receive
         raise version_not_found(module_name, version)
     version_id, deleted_at, changed_by_write_of = row
     if deleted_at is not None and not permanent:
+        if received > changed_by_write_of:
+            await _write_down(connection, version_id, received)
         return
     refuse_outrun(f"{module_name}@{version}", changed_by_write_of, received)
     if dependent := await fetch_one(connection, _DEPENDENT, module_name, version, version_id):
@@ -123,6 +129,11 @@ async def delete(connection: Connection, module_name: str, version: str, receive
             (received, version_id),
         )
     await connection.execute(TOUCH, (module.id,))
+
+
+async def _write_down(connection: Connection, version_id: int, received: float) -> None:
+    """Nothing changes, but what was received before must not change it either."""
+    await connection.execute("UPDATE versions SET changed_by_write_of = %s WHERE id = %s", (received, version_id))
 
 
 async def _lock_version(

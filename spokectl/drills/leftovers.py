@@ -20,12 +20,12 @@ def slots_of(context: Context) -> Slots:
 
 def left(context: Context, before: Slots) -> str | None:
     """What is there now and was not before, None when nothing is. Whose role it is has no part in it: that may change."""
-    found = [f"the slot {name} on {' and '.join(nodes)}" for name, nodes in _more(before, slots_of(context)).items()]
+    found = [f"the slot {name} on {' and '.join(nodes)}" for name, nodes in more(before, slots_of(context)).items()]
     found += ["a move that nobody has ended"] if context.state.underway_file.exists() else []
     return "; ".join(found) or None
 
 
-def _more(before: Slots, now: Slots) -> dict[str, list[str]]:
+def more(before: Slots, now: Slots) -> dict[str, list[str]]:
     """The slots that there are more of than before, by their name: all nodes that have one. Pure."""
     had = Counter(name for _, name in before)
     has = Counter(name for _, name in now)

@@ -25,6 +25,7 @@ from spokectl.drills.witnesses import told, with_their_moments
 from spokectl.drills.workload import Saw, Snapshot, under_load
 from spokectl.errors import Interrupted, Refused, SpokectlError
 from spokectl.operations.context import Context, running_context
+from spokectl.operations.event_lines import Event
 from spokectl.operations.health import observe
 from spokectl.operations.lifecycle import UpRequest, up
 from spokectl.result import unheard
@@ -122,6 +123,8 @@ class _Outcome:
     ledger: str
     figures: Seen | None = None
     why: str = ""
+    events: Sequence[Event] = ()
+    """What guards and Sentinels did meanwhile."""
 
 
 class _Rehearsal:
@@ -173,6 +176,10 @@ class _Rehearsal:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - what was found out until now is kept whatever comes
             self.interrupted = _was_interrupted(error)
             outcome.why = "interrupted" if self.interrupted else _told(error)
+        try:
+            outcome.events = told(self._context, began_s)
+        except KeyboardInterrupt:
+            self.interrupted, outcome.why = True, "interrupted"
         return outcome
 
     def _judged(self, drill: Drill, outcome: _Outcome, notebook: Notebook) -> Trial:
@@ -188,7 +195,7 @@ class _Rehearsal:
             outcome.why,
             measures,
             notebook.checks,
-            moments=with_their_moments(notebook.moments, told(self._context, outcome.began_s), notebook.operations),
+            moments=with_their_moments(notebook.moments, outcome.events, notebook.operations),
             ledger=outcome.ledger,
         )
         if figures is None:

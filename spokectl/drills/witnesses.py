@@ -1,17 +1,18 @@
 """What guards and Sentinels did during a trial by themselves, as moments of its timeline."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from spokectl.drills.evidence import Mark, Moment
 from spokectl.drills.figures import POSTGRES, REDIS
-from spokectl.errors import SpokectlError
+from spokectl.model import Kind
 from spokectl.operations.context import Context
-from spokectl.operations.event_lines import Event
+from spokectl.operations.event_lines import Event, without_unfounded_returns
 from spokectl.operations.events import of_servers
 
 _DATABASES = {"guard": POSTGRES, "sentinel": REDIS}
+_MODES = frozenset({"degraded", "synchronous"})
 _GUARDS_MARKS = {"degraded": Mark.DETECTED, "new primary": Mark.PROMOTED, "synchronous": Mark.REJOINED}
 
 
@@ -25,11 +26,19 @@ class Operation:
 
 
 def told(context: Context, since_s: float) -> list[Event]:
-    """What guards and Sentinels have logged since then; nothing when no log can be read."""
+    """What guards and Sentinels have logged since then, by time; nothing when the logs cannot be read."""
     try:
-        return list(of_servers(context, datetime.fromtimestamp(since_s, UTC)))
-    except SpokectlError:
+        events = sorted(of_servers(context, datetime.fromtimestamp(since_s, UTC)), key=lambda each: each.time)
+    except Exception:  # noqa: BLE001 - whatever an engine answers, a trial is judged by what its clients saw
         return []
+    nodes = [node.name for node in context.stack.of_kind(Kind.POSTGRES)]
+    return [_of_the_standby(event, nodes) for event in without_unfounded_returns(events)]
+
+
+def _of_the_standby(event: Event, nodes: Sequence[str]) -> Event:
+    """The same event; what a guard says of the cluster's mode is about its standby: gone, or back."""
+    other = [node for node in nodes if event.who != f"guard of {node}"]
+    return replace(event, target=other[0]) if event.what in _MODES and len(other) == 1 else event
 
 
 def with_their_moments(moments: Sequence[Moment], events: Iterable[Event], operations: Sequence[Operation]) -> list[Moment]:
@@ -62,14 +71,14 @@ class _Reader:
         elif event.what == "+switch-master":
             mark = Mark.PROMOTED
             self._lost.add(event.why.rpartition(" ")[2])
+            self._lost.discard(event.target)
         elif event.target in self._lost and event.what in {"-sdown", "+convert-to-slave"}:
             mark = Mark.REJOINED
         else:
             return None
         if mark is None:
             return None
-        subject = event.who.removeprefix("guard of ") if event.source == "guard" else event.target
-        return Moment(event.time.timestamp(), mark, f"{event.who}: {event.what}: {event.why}", subject)
+        return Moment(event.time.timestamp(), mark, f"{event.who}: {event.what}: {event.why}", event.target)
 
 
 def _is_ours(event: Event, operations: Sequence[Operation]) -> bool:

@@ -19,7 +19,7 @@ _NO_FILE = "/dev/null"
 
 @dataclass(frozen=True)
 class FileDiff:
-    """A file that differs. `diff` is its part of a patch in the unified format; the numbers count lines."""
+    """A file that differs. `diff` is its part of a patch in git's form of the unified format; the numbers count lines."""
 
     path: str
     change: Literal["added", "removed", "changed"]
@@ -66,18 +66,25 @@ def compared(old: "Version", new: "Version") -> VersionDiff:
 
 def _file(path: str, before: str | None, after: str | None) -> FileDiff:
     changes = list(_hunks(before or "", after or ""))
-    heads = [f"--- {_head('a', path, before)}\n", f"+++ {_head('b', path, after)}\n"]
     return FileDiff(
         path=path,
         change="added" if before is None else "removed" if after is None else "changed",
         lines_added=sum(line.startswith("+") for line in changes),
         lines_removed=sum(line.startswith("-") for line in changes),
-        diff="".join(heads + changes),
+        diff="".join([*_heads(printable(path), before, after), *changes]),
     )
 
 
-def _head(side: str, path: str, content: str | None) -> str:
-    return _NO_FILE if content is None else f"{side}/{printable(path)}"
+def _heads(path: str, before: str | None, after: str | None) -> Iterator[str]:
+    """git's lines first: without them a patch cannot say that a file without a line is there, or is gone."""
+    yield f"diff --git a/{path} b/{path}\n"
+    if before is None:
+        yield "new file mode 100644\n"
+    if after is None:
+        yield "deleted file mode 100644\n"
+    if before or after:
+        yield f"--- {_NO_FILE if before is None else f'a/{path}'}\n"
+        yield f"+++ {_NO_FILE if after is None else f'b/{path}'}\n"
 
 
 def _hunks(before: str, after: str) -> Iterator[str]:

@@ -84,7 +84,7 @@ def print_diff(found: "VersionDiff") -> None:
 
     from spokectl.output.streams import stdout
 
-    styles = {"---": "bold", "+++": "bold", "@@ ": "cyan"}
+    styles = {"dif": "bold", "new": "bold", "del": "bold", "---": "bold", "+++": "bold", "@@ ": "cyan"}
     for each in found.files:
         for line in each.diff.removesuffix("\n").split("\n"):
             style = styles.get(line[:3]) or {"+": "green", "-": "red"}.get(line[:1], "")

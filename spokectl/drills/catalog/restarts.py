@@ -3,7 +3,7 @@
 from spokectl.drills.breaks import crashed, frozen, killed, stopped
 from spokectl.drills.drill import Need, drill
 from spokectl.drills.stage import Stage
-from spokectl.model import Kind
+from spokectl.model import Kind, RunState
 from spokectl.operations.health import probe
 
 GROUP = "Those that nobody should miss"
@@ -54,10 +54,15 @@ def collector_lost(stage: Stage) -> None:
 
 
 def back_by_itself(stage: Stage, name: str) -> None:
-    """It crashes; the runtime has to bring it back, so that it answers, before anybody heals."""
+    """It crashes; the runtime has to start it again, so that it answers, before anybody heals."""
     service = stage.context.stack.services[name]
+    before = stage.context.runtime.inspect()[name]
 
     def blocker() -> str | None:
+        # Processes of the one that has crashed, as NGINX's workers, may answer still.
+        now = stage.context.runtime.inspect()[name]
+        if now.state is not RunState.RUNNING or now.started_at == before.started_at:
+            return f"it is {now.state}"
         return None if (health := probe(service)).ok else health.reason or "it does not answer"
 
     with stage.broken(crashed(name)):

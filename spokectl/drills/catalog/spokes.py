@@ -29,6 +29,7 @@ def kill_each(stage: Stage) -> None:
     breaks="a Spoke crashes, one after the other, and nobody types anything",
     holds="the load balancer asks another one, the runtime starts it again by itself, and no request fails",
     objective={"rto": 3.0, "failed": 0},
+    in_ci=True,
 )
 def crash_each(stage: Stage) -> None:
     for name in stage.names(Kind.SPOKE):

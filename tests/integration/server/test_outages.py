@@ -376,6 +376,53 @@ def test_a_write_that_was_held_up_is_not_applied_to_a_module_that_was_made_after
         assert api.get("/modules/anew").status_code == 404
 
 
+def test_a_push_that_was_held_up_does_not_enter_a_module_that_was_made_after_it(
+    api: httpx.Client, other: httpx.Client
+) -> None:
+    body = {"name": "another", "description": ""}
+    version = {"version": "v1.0.0", "files": [{"path": "shop/v1/order.proto", "content": PROTO}]}
+    assert api.post("/modules", json=body, headers=received(9.5)).status_code == 201
+    assert api.delete("/modules/another", params={"permanent": "true"}, headers=received(5)).status_code == 204
+    assert api.post("/modules", json=body).status_code == 201
+    assert expired(other.post("/modules/another/versions", json=version, headers=received(9)))
+    assert api.post("/modules/another/versions", json=version).status_code == 201
+
+
+def test_a_deletion_of_a_module_that_was_held_up_takes_no_version_that_was_pushed_after_it(
+    api: httpx.Client, other: httpx.Client
+) -> None:
+    version = {"version": "v1.0.0", "files": [{"path": "shop/v1/order.proto", "content": PROTO}]}
+    assert api.post("/modules", json={"name": "grows", "description": ""}, headers=received(9.5)).status_code == 201
+    assert api.post("/modules/grows/versions", json=version).status_code == 201
+    for how in ({"permanent": "true"}, {}):
+        assert expired(other.delete("/modules/grows", params=how, headers=received(9)))
+    assert api.get("/modules/grows/versions/v1.0.0").status_code == 200
+    assert api.delete("/modules/grows").status_code == 204
+
+
+def test_a_repeat_that_changes_nothing_is_later_than_what_was_held_up(api: httpx.Client, other: httpx.Client) -> None:
+    body = {"name": "repeats", "description": ""}
+    version = {"version": "v1.0.0", "files": [{"path": "shop/v1/order.proto", "content": PROTO}]}
+    versions, address = "/modules/repeats/versions", "/modules/repeats/versions/v1.0.0"
+    assert api.post("/modules", json=body, headers=received(9)).status_code == 201
+    # Pushed again: a deletion from before does not hide it.
+    assert api.post(versions, json=version, headers=received(8.5)).status_code == 201
+    assert api.post(versions, json=version, headers=received(5)).status_code == 201
+    assert expired(other.delete(address, headers=received(7)))
+    # Deleted again: a push from before does not bring it back.
+    assert api.delete(address, headers=received(4.9)).status_code == 204
+    assert api.delete(address, headers=received(3)).status_code == 204
+    assert expired(other.post(versions, json=version, headers=received(4)))
+    # The same for the module, hidden and removed for good.
+    assert api.delete("/modules/repeats", headers=received(2.9)).status_code == 204
+    assert api.delete("/modules/repeats", headers=received(1)).status_code == 204
+    assert expired(other.post("/modules", json=body, headers=received(2)))
+    assert api.delete("/modules/repeats", params={"permanent": "true"}).status_code == 204
+    assert api.delete("/modules/repeats", params={"permanent": "true"}, headers=received(-5)).status_code == 204
+    assert expired(other.post("/modules", json=body, headers=received(1.5)))
+    assert api.get("/modules/repeats", params={"deleted": "true"}).status_code == 404
+
+
 def test_the_database_itself_refuses_to_commit_a_late_write(stack: Stack, module: str) -> None:
     address = f"host={HOST} port={stack.postgres.port} user=spoke password={PASSWORD} dbname=postgres"
     with psycopg.connect(address) as connection:

@@ -15,6 +15,7 @@ from spokectl.settings import StackState
 class PretendedRuntime:
     name: str = "pretended"
     absent: dict[str, str] = field(default_factory=dict)
+    lines: list[LogLine] = field(default_factory=list)
 
     def left_out(self) -> dict[str, str]:
         return self.absent
@@ -23,13 +24,14 @@ class PretendedRuntime:
         return {}
 
     def logs(self, services: Iterable[str], **_: object) -> Iterator[LogLine]:
-        return iter(())
+        return iter(self.lines)
 
 
 def context_in(folder: Path, name: str = "pretended") -> Context:
-    """A context of a stack of four services, with its state below `folder`."""
+    """A context of a stack of four Spokes and a Sentinel, with its state below `folder`."""
     state = StackState(name, folder)
     state.ensure()
     services = {each: Service(each, Kind.SPOKE, "", HealthProbe("http"), {}, each) for each in ("a", "b", "c", "old")}
+    services["sentinel"] = Service("sentinel", Kind.SENTINEL, "", HealthProbe("sentinel"), {}, "sentinel")
     stack = Stack(name, (folder / "stack.yml",), services, (), {})
     return Context(stack, state, cast(Runtime, PretendedRuntime()))

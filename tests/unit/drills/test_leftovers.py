@@ -2,9 +2,7 @@
 
 import pytest
 
-from spokectl.drills import leftovers
-from spokectl.drills.leftovers import Slots, left
-from tests.unit.drills.pretended import context_in
+from spokectl.drills.leftovers import Slots, more
 
 BEFORE = [("postgres-primary", "replica_slot")]
 
@@ -12,18 +10,15 @@ BEFORE = [("postgres-primary", "replica_slot")]
 @pytest.mark.parametrize(
     ("now", "found"),
     [
-        (BEFORE, None),
-        ([("postgres-replica", "replica_slot")], None),
-        ([], None),
+        (BEFORE, {}),
+        ([("postgres-replica", "replica_slot")], {}),
+        ([], {}),
         (
             [("postgres-primary", "replica_slot"), ("postgres-replica", "replica_slot")],
-            "the slot replica_slot on postgres-primary and postgres-replica",
+            {"replica_slot": ["postgres-primary", "postgres-replica"]},
         ),
-        ([*BEFORE, ("postgres-primary", "pg_basebackup_7")], "the slot pg_basebackup_7 on postgres-primary"),
+        ([*BEFORE, ("postgres-primary", "pg_basebackup_7")], {"pg_basebackup_7": ["postgres-primary"]}),
     ],
 )
-def test_a_slot_is_left_behind_when_there_are_more_of_its_name(
-    now: Slots, found: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    monkeypatch.setattr(leftovers, "slots_of", lambda _: now)
-    assert left(context_in(tmp_path_factory.mktemp("state")), BEFORE) == found
+def test_a_slot_is_left_behind_when_there_are_more_of_its_name(now: Slots, found: dict[str, list[str]]) -> None:
+    assert more(BEFORE, now) == found

@@ -1,7 +1,9 @@
 """What becomes of a drill: held, missed, skipped or broken; and that it heals, whatever happens."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,11 +22,11 @@ from spokectl.drills.stage import Stage
 from spokectl.drills.store import Store
 from spokectl.drills.workload import Client, Saw, clients_of
 from spokectl.errors import ExitCode, Failed, Interrupted, NotFound, Refused, UsageError
-from spokectl.model import Kind
+from spokectl.model import Kind, LogLine
 from spokectl.operations.context import Context
 from spokectl.operations.health import ServiceStatus
 from spokectl.wait import Deadline
-from tests.unit.drills.pretended import context_in
+from tests.unit.drills.pretended import PretendedRuntime, context_in
 from tests.unit.statuses import down
 
 HEALED: list[str] = []
@@ -126,6 +128,37 @@ def test_a_drill_that_holds_leaves_evidence_and_heals(context: Context) -> None:
     assert kept == run
     requests = read_ledger(context.state.drills / run.id / trial.ledger)
     assert sum(isinstance(each, Write) for each in requests) == sum(each.writes for each in trial.ticks)
+
+
+def test_what_the_servers_did_by_themselves_is_on_the_timeline(context: Context) -> None:
+    def missed(stage: Stage) -> None:
+        with stage.broken(broken("a")):
+            said = "1:X 29 Nov 2026 08:00:00.000 # +odown master group 127.0.0.1 6379 #quorum 2/2"
+            cast(PretendedRuntime, context.runtime).lines.append(LogLine("sentinel", datetime.now(UTC), said))
+            stage.go_on()
+
+    [trial] = carry_out(drill(missed)).trials
+    marks = [each.mark for each in trial.moments if each.mark in {Mark.FAULT, Mark.DETECTED, Mark.HEALED}]
+    assert marks == [Mark.FAULT, Mark.DETECTED, Mark.HEALED]
+
+
+def test_logs_that_cannot_be_read_cost_no_verdict(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*_: object, **__: object) -> None:
+        raise ConnectionResetError("the engine has gone")
+
+    monkeypatch.setattr(PretendedRuntime, "logs", unreadable)
+    assert carry_out(drill(breaks_and_goes_on)).verdict is Verdict.HELD
+
+
+def test_what_a_drill_leaves_behind_makes_it_miss(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaves(stage: Stage) -> None:
+        breaks_and_goes_on(stage)
+        context.state.underway_file.write_text("{}")
+
+    monkeypatch.setattr(stage, "_LEFT_FOR_S", 0.1)
+    [trial] = carry_out(drill(leaves)).trials
+    assert trial.verdict is Verdict.MISSED
+    assert any("nothing is left behind" in each and "a move that nobody has ended" in each for each in trial.missed)
 
 
 def test_a_lost_write_is_named_and_makes_it_miss(context: Context) -> None:

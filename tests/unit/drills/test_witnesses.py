@@ -17,8 +17,8 @@ def sentinel(at_s: float, number: int, what: str, target: str, why: str = "") ->
     return Event(datetime.fromtimestamp(at_s, UTC), "sentinel", f"redis-sentinel-{number}", what, target, why, "")
 
 
-def guard(at_s: float, what: str, node: str = "postgres-primary") -> Event:
-    return Event(datetime.fromtimestamp(at_s, UTC), "guard", f"guard of {node}", what, "cluster record", "because", "")
+def guard(at_s: float, what: str, node: str = "postgres-primary", target: str = "postgres-replica") -> Event:
+    return Event(datetime.fromtimestamp(at_s, UTC), "guard", f"guard of {node}", what, target, "because", "")
 
 
 def marks(moments: list[Moment]) -> list[tuple[float, Mark, str]]:
@@ -50,6 +50,21 @@ def test_a_node_that_answers_again_has_rejoined_only_when_another_took_its_role(
     assert with_their_moments([FAULT], events, []) == [FAULT]
 
 
+def test_a_master_that_has_its_role_again_and_pauses_has_not_rejoined() -> None:
+    events = [
+        sentinel(11.0, 1, "+switch-master", "redis-replica", "master in place of redis-master"),
+        sentinel(14.0, 1, "+switch-master", "redis-master", "master in place of redis-replica"),
+        sentinel(16.0, 1, "-sdown", "redis-master"),
+        sentinel(17.0, 1, "-sdown", "redis-replica"),
+    ]
+    seen = marks(with_their_moments([FAULT], events, []))
+    assert seen[1:] == [
+        (11.0, Mark.PROMOTED, "redis-replica"),
+        (14.0, Mark.PROMOTED, "redis-master"),
+        (17.0, Mark.REJOINED, "redis-replica"),
+    ]
+
+
 def test_of_the_time_of_an_operation_its_own_steps_tell_and_of_the_other_database_the_logs() -> None:
     promoted = Moment(11.0, Mark.PROMOTED, "promote: ...")
     events = [guard(10.9, "new primary"), guard(12.5, "degraded"), sentinel(11.2, 1, "+odown", "redis-master")]
@@ -58,7 +73,7 @@ def test_of_the_time_of_an_operation_its_own_steps_tell_and_of_the_other_databas
         (10.0, Mark.FAULT, "redis-master"),
         (11.0, Mark.PROMOTED, ""),
         (11.2, Mark.DETECTED, "redis-master"),
-        (12.5, Mark.DETECTED, "postgres-primary"),
+        (12.5, Mark.DETECTED, "postgres-replica"),
     ]
     assert with_their_moments([FAULT], events[2:], [Operation(REDIS, 11.0, 12.0)]) == [FAULT]
 
@@ -73,7 +88,10 @@ def test_each_time_that_a_standby_is_given_up_and_is_back_is_told() -> None:
 
 def test_what_a_script_has_seen_itself_is_not_told_again() -> None:
     mine = Moment(11.0, Mark.PROMOTED, "pg_ctl says: promoted", "postgres-replica")
-    assert with_their_moments([FAULT, mine], [guard(11.3, "new primary", "postgres-replica")], []) == [FAULT, mine]
+    assert with_their_moments([FAULT, mine], [guard(11.3, "new primary", "postgres-replica", "postgres-replica")], []) == [
+        FAULT,
+        mine,
+    ]
 
 
 def test_a_stack_whose_logs_say_nothing_adds_nothing(tmp_path: Path) -> None:

@@ -21,7 +21,10 @@ def test_a_changed_line_is_shown_with_three_lines_around_it() -> None:
     assert (found.module, found.old, found.new, found.same) == ("payments", "v1", "v2", False)
     [file] = found.files
     assert (file.path, file.change, file.lines_added, file.lines_removed) == ("a.proto", "changed", 2, 1)
-    assert file.diff == "--- a/a.proto\n+++ b/a.proto\n@@ -3,7 +3,8 @@\n 3\n 4\n 5\n-6\n+six\n+six\n 7\n 8\n 9\n"
+    assert file.diff.splitlines() == [
+        *("diff --git a/a.proto b/a.proto", "--- a/a.proto", "+++ b/a.proto", "@@ -3,7 +3,8 @@"),
+        *(" 3", " 4", " 5", "-6", "+six", "+six", " 7", " 8", " 9"),
+    ]
 
 
 def test_files_that_are_new_gone_or_empty_say_so() -> None:
@@ -32,9 +35,15 @@ def test_files_that_are_new_gone_or_empty_say_so() -> None:
         ("new.proto", "added"),
     ]
     empty, gone, new = (each.diff for each in found.files)
-    assert empty == "--- /dev/null\n+++ b/empty.proto\n"
-    assert gone == "--- a/gone.proto\n+++ /dev/null\n@@ -1 +0,0 @@\n-old\n"
-    assert new == "--- /dev/null\n+++ b/new.proto\n@@ -0,0 +1,2 @@\n+one\n+two\n\\ No newline at end of file\n"
+    assert empty == "diff --git a/empty.proto b/empty.proto\nnew file mode 100644\n"
+    assert gone.splitlines() == [
+        *("diff --git a/gone.proto b/gone.proto", "deleted file mode 100644"),
+        *("--- a/gone.proto", "+++ /dev/null", "@@ -1 +0,0 @@", "-old"),
+    ]
+    assert new.splitlines() == [
+        *("diff --git a/new.proto b/new.proto", "new file mode 100644"),
+        *("--- /dev/null", "+++ b/new.proto", "@@ -0,0 +1,2 @@", "+one", "+two", "\\ No newline at end of file"),
+    ]
 
 
 def test_what_it_needs_is_compared_and_where_it_comes_from_is_not() -> None:
@@ -50,17 +59,28 @@ def test_what_it_needs_is_compared_and_where_it_comes_from_is_not() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("a\nb\nc", "a\nb\nc\n"),
-        ("a\r\nb\r\n", "a\nb\r\n"),
-        ("a\x0bb\u2028c\x85d\ne\n", "a\x0bb\u2028c\x85D\ne\n"),
-        ("", "a"),
-        ("--- a\n+++ b\n@@ c\n", "--- b\n+++ b\n\n\n"),
-        ("".join(f"{line}\n" for line in range(100)), "".join(f"{line}\n" for line in range(100) if line % 17)),
+        ({"a": "a\nb\nc"}, {"a": "a\nb\nc\n"}),
+        ({"a": "a\r\nb\r\n"}, {"a": "a\nb\r\n"}),
+        ({"a": "a\x0bb\u2028c\x85d\ne\n"}, {"a": "a\x0bb\u2028c\x85D\ne\n"}),
+        ({"a": ""}, {"a": "a"}),
+        ({"a": "a"}, {"a": ""}),
+        ({"a": "--- a\n+++ b\n@@ c\n"}, {"a": "--- b\n+++ b\n\n\n"}),
+        (
+            {"a": "".join(f"{line}\n" for line in range(100))},
+            {"a": "".join(f"{line}\n" for line in range(100) if line % 17)},
+        ),
+        ({"a": "", "b/gone": "x"}, {"b/new": "", "c": "1\n", "größer and wider": "2"}),
     ],
 )
-def test_a_patch_applied_to_the_old_files_makes_the_new_ones(before: str, after: str, tmp_path: Path) -> None:
-    (tmp_path / "a.proto").write_bytes(before.encode())
-    [file] = compared(version("v1", a=before), version("v2", a=after)).files
+def test_a_patch_applied_to_the_old_files_makes_the_new_ones(
+    before: dict[str, str], after: dict[str, str], tmp_path: Path
+) -> None:
+    for path, content in before.items():
+        place = tmp_path / f"{path}.proto"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content.encode())
+    patch = "".join(each.diff for each in compared(version("v1", **before), version("v2", **after)).files)
     command = ["git", "apply", "--whitespace=nowarn", "-"]
-    subprocess.run(command, input=file.diff.encode(), cwd=tmp_path, check=True, timeout=60)
-    assert (tmp_path / "a.proto").read_bytes() == after.encode()
+    subprocess.run(command, input=patch.encode(), cwd=tmp_path, check=True, timeout=60)
+    there = {str(each.relative_to(tmp_path)): each.read_bytes() for each in tmp_path.rglob("*.proto")}
+    assert there == {f"{path}.proto": content.encode() for path, content in after.items()}
