@@ -8,10 +8,11 @@ import threading
 import time
 
 import httpx
+import psycopg
 import pytest
 
 from spoke_server.server import LINGER_S
-from tests.integration.server.backends import Spoke, wait_for
+from tests.integration.server.backends import HOST, PASSWORD, Spoke, wait_for
 from tests.integration.server.fixtures import PROTO, Stack
 from tests.integration.server.load import load
 from tests.ports import free_ports
@@ -54,33 +55,35 @@ def test_a_stop_under_load_fails_no_request(stack: Stack, api: httpx.Client, mod
 def test_a_request_under_way_is_answered_before_the_end(stack: Stack, module: str) -> None:
     spoke = stack.spoke().start()
     answers: list[httpx.Response] = []
-    lock = f"SELECT pg_sleep(1.2) FROM (SELECT 1 FROM modules WHERE name = '{module}' FOR UPDATE) AS held"
-    holder = threading.Thread(target=stack.postgres.sql, args=(lock,))
-    holder.start()
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-    wait_for(lambda: stack.postgres.sql(waiting) == [(1,)], "the lock to be held")
     request = threading.Thread(
         target=lambda: answers.append(httpx.patch(f"{spoke.url}/modules/{module}", json={"description": "x"}, timeout=60))
     )
-    request.start()
-    blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    wait_for(lambda: stack.postgres.sql(blocked) == [(1,)], "the write to wait")
-    assert spoke.stop() == 0
+    address = f"host={HOST} port={stack.postgres.port} user=spoke password={PASSWORD} dbname=postgres"
+    with psycopg.connect(address) as holder:
+        holder.execute("SELECT 1 FROM modules WHERE name = %s FOR UPDATE", (module,))
+        request.start()
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_for(lambda: stack.postgres.sql(blocked) == [(1,)], "the write to wait")
+        spoke.send(signal.SIGTERM)
+        wait_for(lambda: is_refused(spoke), "nobody to listen any more")
+        assert answers == []
     request.join(60)
-    holder.join(60)
     assert answers[0].status_code == 200
+    assert spoke.process is not None
+    assert spoke.process.wait(60) == 0
+
+
+def is_refused(spoke: Spoke) -> bool:
+    """Whether nobody takes new connections on its port."""
+    with socket.socket() as another:
+        return another.connect_ex(("127.0.0.1", spoke.port)) != 0
 
 
 def test_a_client_that_connected_before_the_end_and_asks_late_is_answered(stack: Stack, module: str) -> None:
     spoke = stack.spoke(SPOKE_DRAIN_DELAY="0").start()
     with socket.create_connection(("127.0.0.1", spoke.port), timeout=60) as late:
         spoke.send(signal.SIGTERM)
-
-        def refused() -> bool:
-            with socket.socket() as another:
-                return another.connect_ex(("127.0.0.1", spoke.port)) != 0
-
-        wait_for(refused, "nobody to listen any more")
+        wait_for(lambda: is_refused(spoke), "nobody to listen any more")
         time.sleep(2 * LINGER_S)  # that it is late is the point
         late.sendall(f"GET /modules/{module} HTTP/1.1\r\nHost: spoke\r\n\r\n".encode())
         assert late.recv(64).startswith(b"HTTP/1.1 200 ")
