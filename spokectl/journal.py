@@ -14,8 +14,18 @@ from typing import Any
 
 from spokectl.errors import ConfirmationRequired, NotFound, Refused, SpokectlError, UsageError
 
-# Errors of operations that have not begun.
+# Errors of operations that have changed nothing; where something may have been changed before, the operation has failed.
 _REFUSALS = (ConfirmationRequired, NotFound, Refused, UsageError)
+
+
+class Ending(dict[str, object]):
+    """What is said of an operation at its end, and whether it has changed anything by then."""
+
+    changed = False
+
+    def changes_begun(self) -> None:
+        """From here on something has been changed: an operation that is refused later has failed."""
+        self.changed = True
 
 
 class Journal:
@@ -35,18 +45,18 @@ class Journal:
         append_line(self._path, event)
 
     @contextmanager
-    def operation(self, name: str, **facts: object) -> Iterator[dict[str, object]]:
+    def operation(self, name: str, **facts: object) -> Iterator[Ending]:
         """Records the start, and the end with how it ended, whatever ended it. What is put into the dict is said at the end,
-        also of one that has failed or was refused.
+        also of one that has failed or was refused; `refused` is one that had not said before that its changes have begun.
 
         For operations that must not fail because the ledger cannot be written: on a full disk `down` is what helps.
         """
         self._try(name, "started", **facts)
-        ending: dict[str, object] = {}
+        ending = Ending()
         try:
             yield ending
         except SpokectlError as error:
-            phase = "refused" if isinstance(error, _REFUSALS) else "failed"
+            phase = "refused" if isinstance(error, _REFUSALS) and not ending.changed else "failed"
             self._try(name, phase, **(ending | {"code": error.code, "message": error.message}))
             raise
         except BaseException as error:

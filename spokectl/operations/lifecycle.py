@@ -88,6 +88,7 @@ def up(request: UpRequest, report: Report) -> Result:
             last_known.keep(state, replace(stack, services=stack.services | gone))
             context = Context(stack, state, without_ending(runtime, stack, state, gone))
             context.runtime.bring_up(unchanged, deadline, notices.append)
+        ending.changes_begun()
         _end_broken_off_move(context, report)
         # What is not well yet may wait for a change, so all is waited for only after the changes.
         rollout.apply(context, changed, deadline, notices.append, report)
@@ -134,8 +135,9 @@ def down(name: str, file: Path | None, *, volumes: bool, timeout_s: float, repor
         return Result(DownData(name, exists=False, was_running=False, volumes_deleted=False, images_deleted=[]))
     if images and not isinstance(context.runtime, BuildsImages):
         raise _no_images(context.runtime, "remove", "--images")
-    with exclusive(context.state, "down"), context.journal.operation("down", volumes=volumes):
+    with exclusive(context.state, "down"), context.journal.operation("down", volumes=volumes) as ending:
         ran = context.runtime.tear_down(deadline, volumes=volumes, notice=lambda text: report("stack", "notice", text))
+        ending.changes_begun()
         for file_ in (context.state.last_known_file, context.state.applied_file):
             file_.unlink(missing_ok=True)
         if volumes:

@@ -15,6 +15,7 @@ from typing import Any
 
 from spokectl.compose import raw_services, write_override
 from spokectl.errors import Refused, UsageError
+from spokectl.journal import Ending
 from spokectl.model import Inspection, Kind, RunState, Service, Stack
 from spokectl.operations import balancer, last_known, rollout
 from spokectl.operations.context import Context, exclusive, open_stack, running_context
@@ -164,13 +165,13 @@ def scale(request: ScaleRequest, report: Report) -> Result:
         context = running_context(request.name, request.file)
         plan = _planned(context, request.spokes, deadline)
         notices = list(plan.warnings)
-        changes = _apply(context, plan, deadline, notices.append, report)
+        changes = _apply(context, plan, deadline, notices.append, report, ending)
         data = _data(context, plan, "done" if changes else "unchanged", started)
         ending["message"] = f"{len(data.before)} -> {len(data.after)}"
     return Result(data, tuple(notices))
 
 
-def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, report: Report) -> bool:
+def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, report: Report, ending: Ending) -> bool:
     """Whether anything had to be changed."""
     state, name = context.state, context.runtime.name
     applied = last_known.applied(state)
@@ -187,6 +188,7 @@ def _apply(context: Context, plan: _Plan, deadline: Deadline, notice: Notice, re
         last_known.keep(state, replace(stack, services=with_others.services | plan.leaving))
         # The balancer too: natively its next start, by itself, shall know them.
         going.runtime.bring_up([*plan.new, *plan.balancers], deadline, notice)
+    ending.changes_begun()
     wait_until_ready(going, plan.new, deadline, report)
     for each in plan.balancers if plan.new or plan.leaving else ():
         report(each, "changing", "takes over the new list")

@@ -61,7 +61,7 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
     context = _running(name, file)
     chosen = services_of(context.stack, services)
     deadline = Deadline(timeout_s)
-    with exclusive(context.state, action), context.journal.operation(action, services=chosen):
+    with exclusive(context.state, action), context.journal.operation(action, services=chosen) as ending:
         _require_no_move_between(context, action, chosen)
         if action in _APPLY_SETTINGS:
             require_own_secrets(context.stack, chosen, context.runtime.has_data)
@@ -71,6 +71,7 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
         for names in rounds(context.stack, chosen) if action == "restart" else [chosen]:
             for step in ACTIONS[action]:
                 step.act(context.runtime, names, deadline)
+                ending.changes_begun()
                 if step.reached:
                     _wait_for_states(context.runtime, step, names, deadline)
                 else:

@@ -299,6 +299,20 @@ def test_what_was_refused_has_not_failed(tmp_path: Path, error: SpokectlError, p
     assert [each["phase"] for each in journal.read()] == ["started", phase]
 
 
+def test_what_is_refused_once_something_was_changed_has_failed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "events.jsonl")
+
+    def half_done() -> None:
+        with journal.operation("up") as ending:
+            ending.changes_begun()
+            raise Refused("journal_damaged", "it cannot be read")
+
+    with pytest.raises(Refused):
+        half_done()
+    _, ended = journal.read()
+    assert (ended["phase"], ended["code"], ended["message"]) == ("failed", "journal_damaged", "it cannot be read")
+
+
 def test_a_line_from_before_the_first_dated_one_has_no_place_in_time() -> None:
     assert of_line(LogLine("s", None, f"{GUARD}running as standby"), Kind.POSTGRES, NAMES) is None
 

@@ -10,7 +10,8 @@ from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Journal
 from spokectl.model import HealthProbe, Inspection, Kind, RunState, Service, Stack
 from spokectl.operations import lifecycle
-from spokectl.operations.lifecycle import UpRequest, up
+from spokectl.operations.context import Context
+from spokectl.operations.lifecycle import UpRequest, down, up
 from spokectl.result import Report
 from spokectl.runtime.base import Notice, Runtime
 from spokectl.settings import StackState
@@ -68,15 +69,39 @@ def test_an_up_whose_wait_fails_is_told_as_failed_with_its_code_and_message(stat
 
 
 @pytest.mark.parametrize(
-    ("damaged", "refuses", "code", "kept"), [(True, False, "journal_damaged", True), (False, True, "no_room", False)]
+    ("damaged", "refuses", "code", "phase", "kept"),
+    [(True, False, "journal_damaged", "failed", True), (False, True, "no_room", "refused", False)],
 )
-def test_an_up_that_is_refused_is_told_so_and_keeps_its_settings_once_something_was_started(
-    damaged: bool, refuses: bool, code: str, kept: bool, state: StackState, runtime: Started
+def test_an_up_that_is_refused_has_failed_and_keeps_its_settings_once_something_was_started(
+    damaged: bool, refuses: bool, code: str, phase: str, kept: bool, state: StackState, runtime: Started
 ) -> None:
     state.ensure()
     if damaged:
         state.underway_file.write_text("{}\n")
     runtime.refuses = refuses
     found, (_, ended) = failed_up(state)
-    assert (found, ended["phase"], ended["code"]) == (code, "refused", code)
+    assert (found, ended["phase"], ended["code"]) == (code, phase, code)
     assert state.env_file.exists() is kept
+
+
+def test_a_down_that_is_refused_once_everything_has_ended_has_failed(
+    state: StackState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ending(Started):
+        def tear_down(self, deadline: Deadline, *, volumes: bool, notice: Notice) -> list[str]:
+            return []
+
+        def unbuilt(self, services: Sequence[str]) -> list[str]:
+            return []
+
+        def build(self, services: Sequence[str], deadline: Deadline, progress: Notice) -> None:
+            raise AssertionError("what ends is not built")
+
+        def remove_images(self) -> list[str]:
+            raise Refused("no_engine", "no Docker engine answers")
+
+    context = Context(Stack("second", (tmp_path / "stack.yml",), {}, (), {}), state, Ending([{}]))
+    monkeypatch.setattr(lifecycle, "_context_to_end", lambda *_: (context, ()))
+    with pytest.raises(Refused):
+        down("second", None, volumes=False, timeout_s=1.0, report=unheard, images=True)
+    assert [each["phase"] for each in context.journal.read()] == ["started", "failed"]

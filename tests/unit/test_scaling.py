@@ -1,5 +1,6 @@
 """Which Spokes come and which go, and what is refused. Nothing runs here."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,15 @@ from spokectl.compose import raw_services, write_override
 from spokectl.errors import Refused
 from spokectl.model import Health, Inspection, RunState, Stack
 from spokectl.operations import scaling
+from spokectl.operations.context import Context
 from spokectl.operations.rollout import connections
 from spokectl.operations.scale import override_for
 from spokectl.operations.scaling import Settled, keep, leaving, require_room_now, require_somebody_left, settle, to_wait_for
+from spokectl.runtime.base import Notice
 from spokectl.settings import StackState
 from spokectl.stackfile import default_stack_file, load_stack
+from spokectl.wait import Deadline
+from tests.unit.test_readiness import SeenRuntime, unheard
 
 FILE = default_stack_file()
 
@@ -112,3 +117,28 @@ def test_the_last_spoke_that_answers_is_not_taken_away(
         "nobody_left",
         f"nothing was changed: none of the Spokes that would stay answers ({refused})",
     )
+
+
+@pytest.mark.parametrize(("refuses", "phase"), [(True, "refused"), (False, "failed")])
+def test_a_scale_that_is_refused_has_failed_once_a_spoke_was_started(
+    refuses: bool, phase: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Starting(SeenRuntime):
+        def bring_up(self, services: Sequence[str], deadline: Deadline, notice: Notice) -> None:
+            if refuses:
+                raise Refused("port_taken", "a port is taken")
+
+    def lost(*_: object) -> None:
+        raise Refused("no_engine", "no Docker engine answers")
+
+    state = StackState("second", tmp_path)
+    state.ensure()
+    context = Context(stack(2, tmp_path), state, Starting([{}]))
+    plan = scaling._Plan(Settled({}, {}), context.stack, [], ["spoke-3"], {}, {}, [], [])
+    monkeypatch.setattr(scaling, "running_context", lambda *_: context)
+    monkeypatch.setattr(scaling, "runtime_for", lambda *_: context.runtime)
+    monkeypatch.setattr(scaling, "_planned", lambda *_: plan)
+    monkeypatch.setattr(scaling, "wait_until_ready", lost)
+    with pytest.raises(Refused):
+        scaling.scale(scaling.ScaleRequest("second", None, 3), unheard)
+    assert [each["phase"] for each in context.journal.read()] == ["started", phase]

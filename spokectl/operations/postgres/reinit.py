@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spokectl.clients.postgres import PostgresUnavailable
-from spokectl.errors import Incomplete, OutcomeUnknown, Refused
+from spokectl.errors import Incomplete, OutcomeUnknown, Refused, SpokectlError
 from spokectl.operations.context import Context, exclusive
 from spokectl.operations.health import wants_synchronous
 from spokectl.operations.moves import Check, after, settle_unfinished
@@ -86,7 +86,8 @@ def reinit(context: Context, request: ReinitRequest, agreed: ReinitData, report:
     with exclusive(context.state, OPERATION), closing(Guards(context.runtime)) as guards:
         settled = settle_unfinished(context, report)
         lost = agreed.divergent.sentence if agreed.divergent else None
-        with context.journal.operation(OPERATION, services=[node], discard=request.discard, lost=lost), after(settled):
+        asked = {"services": [node], "discard": request.discard, "lost": lost}
+        with context.journal.operation(OPERATION, **asked) as ending, after(settled):
             pair = hear(context, guards)
             had = pair.nodes[node].divergent
             seen = _seen(context, request, pair)
@@ -96,7 +97,14 @@ def reinit(context: Context, request: ReinitRequest, agreed: ReinitData, report:
                 found = seen.guard or "its guard does not refuse any more"
                 raise Refused("changed_meanwhile", f"nothing was changed: meanwhile {found}", actions=[again])
             copy = Copy(context, guards, node, seen.primary, discard=request.discard, report=report)
-            copy.run(Deadline(request.timeout_s))
+            try:
+                copy.run(Deadline(request.timeout_s))
+            except SpokectlError:
+                # A guard that decides against the copy has not begun it.
+                if copy.bytes is not None:
+                    ending.changes_begun()
+                raise
+            ending.changes_begun()
             report(node, "protecting")
             mode = _protected(context, guards, node)
             has = _heard_of(context, guards, node).nodes[node].divergent

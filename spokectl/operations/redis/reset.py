@@ -1,6 +1,6 @@
 """Has the Sentinels forget what they know and find it again: one after another, so that the others can act meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spokectl.errors import Incomplete, OutcomeUnknown, Refused
@@ -19,17 +19,17 @@ _LOOK_EVERY_S = 0.5
 def reset_sentinels(name: str, file: Path | None, timeout_s: float, report: Report) -> Result:
     """SENTINEL RESET on each Sentinel that answers, as `reset_each` does it."""
     context = running_context(name, file)
-    with exclusive(context.state, "redis reset-sentinels"), context.journal.operation("redis reset-sentinels"):
-        done = reset_each(context, Deadline(timeout_s), report)
+    with exclusive(context.state, "redis reset-sentinels"), context.journal.operation("redis reset-sentinels") as ending:
+        done = reset_each(context, Deadline(timeout_s), report, ending.changes_begun)
     return Result([{"service": each, "state": "reset"} for each in done])
 
 
-def reset_each(context: Context, deadline: Deadline, report: Report) -> list[str]:
+def reset_each(context: Context, deadline: Deadline, report: Report, begun: Callable[[], None] = lambda: None) -> list[str]:
     """The Sentinels that were reset: the next one's turn comes when one has found replicas and Sentinels again.
 
     Refused (`sentinels_unfit`) before anything is done without a healthy master on which they agree, or when a node might
     come back as a second one; Incomplete when that happens on the way. OutcomeUnknown when one has not found everybody by
-    the deadline: the others are left alone.
+    the deadline: the others are left alone. `begun` is called once one has been reset, and again with each.
     """
     status = [command_line(context.stack.name, "redis status")]
     done: list[str] = []
@@ -43,6 +43,7 @@ def reset_each(context: Context, deadline: Deadline, report: Report) -> list[str
             raise Refused("sentinels_unfit", f"nothing was reset: {reason}", actions=status)
         report(sentinel, "resetting")
         _reset(context, sentinel)
+        begun()
         _wait_until_found(context, sentinel, expected(seen), deadline)
         report(sentinel, "healthy", "it knows everybody again")
         done.append(sentinel)

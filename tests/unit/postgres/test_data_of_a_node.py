@@ -102,6 +102,26 @@ def test_a_copy_that_is_in_place_when_both_guards_go_is_not_said_to_have_changed
     assert caught.value.actions == WHAT_TO_TYPE
 
 
+@pytest.mark.parametrize(("copied_bytes", "phase"), [(None, "refused"), (1, "failed")])
+def test_a_copy_that_is_refused_has_failed_once_something_was_copied(
+    copied_bytes: int | None, phase: str, make_pair: MakePair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_pair(BOTH_GUARDS, {OLD: PRIMARY}, RunState.RUNNING)
+
+    class Ended(Copy):
+        def run(self, deadline: Deadline) -> None:
+            assert deadline.remaining_s
+            self.bytes = copied_bytes
+            raise Refused("no_engine", "no Docker engine answers")
+
+    monkeypatch.setattr(reiniting, "session", moving.session)
+    monkeypatch.setattr(reiniting, "Copy", Ended)
+    request = ReinitRequest(NEW)
+    with pytest.raises(Refused):
+        reiniting.reinit(context, request, reiniting.plan(context, request), unheard)
+    assert [each["phase"] for each in context.journal.read()] == ["started", phase]
+
+
 @pytest.fixture
 def without_record(make_pair: MakePair) -> Context:
     """Nobody knows of a record, and the node that shall be adopted has no data."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spokectl.clients import redis as client
-from spokectl.errors import OutcomeUnknown
+from spokectl.errors import OutcomeUnknown, Refused
 from spokectl.facts import SentinelFacts
 from spokectl.model import HealthProbe, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
@@ -17,7 +17,7 @@ from spokectl.operations.redis.reset import expected, refusal
 from spokectl.settings import StackState
 from spokectl.wait import Deadline
 from tests.unit.statuses import down, master, replica, sentinel
-from tests.unit.test_readiness import SeenRuntime
+from tests.unit.test_readiness import SeenRuntime, unheard
 
 SENTINELS = [sentinel(1), sentinel(2), sentinel(3)]
 BUSY = replace(sentinel(2), facts=SentinelFacts(4, 2, 3, 1, "master,failover_in_progress", "wait_promotion", False, 60))
@@ -80,3 +80,23 @@ def test_a_sentinel_of_which_the_end_is_not_known_is_said_with_what_to_type(
         "spokectl redis sentinels --stack second",
         "spokectl redis reset-sentinels --stack second",
     )
+
+
+def test_a_reset_whose_engine_goes_away_after_the_first_sentinel_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sights = iter([[master(), replica(), *SENTINELS]])
+
+    def observe(*_: object) -> list[ServiceStatus]:
+        for seen in sights:
+            return seen
+        raise Refused("no_engine", "no Docker engine answers")
+
+    monkeypatch.setattr(reset, "observe", observe)
+    monkeypatch.setattr(reset, "_reset", lambda *_: None)
+    monkeypatch.setattr(reset, "_wait_until_found", lambda *_: None)
+    context = Context(Stack("second", (tmp_path / "s.yml",), {}, (), {}), StackState("second", tmp_path), SeenRuntime([{}]))
+    monkeypatch.setattr(reset, "running_context", lambda *_: context)
+    with pytest.raises(Refused):
+        reset.reset_sentinels("second", None, 1.0, unheard)
+    assert [each["phase"] for each in context.journal.read()] == ["started", "failed"]
