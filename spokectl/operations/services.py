@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -54,7 +54,9 @@ ACTIONS = {
 def act(name: str, file: Path | None, action: str, services: list[str], timeout_s: float, report: Report) -> Result:
     """Does `action` to the services and returns when each has reached its state; started ones also answer.
 
-    Peers (services of one kind) are restarted one after the other, each once the one before answers.
+    Peers (services of one kind) that run are restarted one after the other, each once the one before answers, and at last
+    all are well beside each other; those that do not run are started before them, together.
+
     OutcomeUnknown (`timeout`) when one has not within `timeout_s`: what was asked to stop goes on stopping. Failed when it
     is clear that one never will.
     """
@@ -68,7 +70,8 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
         if action == "restart":
             # Refused before anything has stopped, where nothing could be started afterwards.
             context.runtime.start([], deadline)
-        for names in rounds(context.stack, chosen) if action == "restart" else [chosen]:
+        turns = rounds(context.stack, chosen, _running_now(context, chosen)) if action == "restart" else [chosen]
+        for names in turns:
             for step in ACTIONS[action]:
                 step.act(context.runtime, names, deadline)
                 ending.changes_begun()
@@ -76,6 +79,9 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
                     _wait_for_states(context.runtime, step, names, deadline)
                 else:
                     wait_until_ready(context, names, deadline, report)
+        if len(turns) > 1:
+            # One database alone need not be whole to count as ready: the pair, which was asked for, is.
+            wait_until_ready(context, chosen, deadline, report)
         if action in _STARTING and any(context.stack.services[each].kind in TAKEN_OVER_BY_RELOAD for each in chosen):
             # A container starts with the variables that it was made with.
             take_over_changes(context, deadline)
@@ -83,12 +89,24 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
     return Result([{"service": each, "state": states[each].state, "detail": states[each].detail} for each in chosen])
 
 
-def rounds(stack: Stack, services: Iterable[str]) -> list[list[str]]:
-    """Who is restarted together: one service of each kind, so that its peers go on meanwhile. Pure."""
-    kinds: dict[Kind, list[str]] = {}
+def rounds(stack: Stack, services: Iterable[str], running: Collection[str]) -> list[list[str]]:
+    """Who is restarted together: one running service of each kind, so that its peers go on meanwhile. Pure.
+
+    All that do not run come first, together: none of them serves anybody, and each may need the others to be well.
+    """
+    # Of each kind: those that are down, then one after the other of those that run.
+    turns: dict[Kind, list[list[str]]] = {}
     for name in services:
-        kinds.setdefault(stack.services[name].kind, []).append(name)
-    return [[name for name in names if name is not None] for names in zip_longest(*kinds.values())]
+        down, *others = turns.get(stack.services[name].kind, [[]])
+        turns[stack.services[name].kind] = [down, *others, [name]] if name in running else [[*down, name], *others]
+    ordered = ([turn for turn in of_kind if turn] for of_kind in turns.values())
+    return [[name for turn in together for name in turn] for together in zip_longest(*ordered, fillvalue=[])]
+
+
+def _running_now(context: Context, chosen: Iterable[str]) -> list[str]:
+    """What is frozen, or between two tries, serves its peers no more than what is down."""
+    seen = context.runtime.inspect()
+    return [name for name in chosen if seen[name].state is RunState.RUNNING]
 
 
 def _require_no_move_between(context: Context, action: str, chosen: Sequence[str]) -> None:
