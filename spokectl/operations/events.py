@@ -36,12 +36,18 @@ def read(name: str, file: Path | None, *, since: str | None, follow: bool) -> It
     after = moment(since, now) if since is not None else None
     context = open_context(name, file)
     events = _past_and_future(context, after, now) if follow else _past(context, after)
-    return without_advice_during_moves(without_unfounded_returns(events))
+    told = without_advice_during_moves(without_unfounded_returns(events))
+    # Last: a move that had begun before still says what a guard's advice is worth.
+    return (event for event in told if after is None or event.time >= after)
+
+
+def _operations(context: Context) -> Iterator[Event]:
+    return of_journal(context.journal.read(), alive=_is_alive)
 
 
 def _past(context: Context, after: datetime | None) -> list[Event]:
-    journal = [each for each in of_journal(context.journal.read(), alive=_is_alive) if after is None or each.time >= after]
-    return sorted([*journal, *_of_logs(context, after, follow=False)], key=lambda each: each.time)
+    """All that the journal has, and what the logs have said since `after`."""
+    return sorted([*_operations(context), *_of_logs(context, after, follow=False)], key=lambda each: each.time)
 
 
 def of_servers(context: Context, since: datetime) -> Iterator[Event]:

@@ -1,7 +1,7 @@
 """Who did what to what, why, and how it ended: read from the journal and from the servers' own log lines."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import pytest
 from spokectl.errors import Failed, NotFound, OutcomeUnknown, Refused, SpokectlError
 from spokectl.journal import Journal
 from spokectl.model import Kind, LogLine
+from spokectl.operations import events
+from spokectl.operations.context import Context
 from spokectl.operations.event_lines import (
     Event,
     of_journal,
@@ -19,6 +21,9 @@ from spokectl.operations.event_lines import (
     without_unfounded_returns,
 )
 from spokectl.output.stack import print_event
+from spokectl.settings import StackState
+from spokectl.stackfile import default_stack_file, load_stack
+from tests.unit.test_readiness import SeenRuntime
 
 BEGAN = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 NAMES = {"127.0.0.1:6379": "redis-master", "127.0.0.1:6380": "redis-replica", "127.0.0.1:26379": "redis-sentinel-1"}
@@ -50,10 +55,10 @@ def test_an_operation_is_one_event_at_its_start_that_says_how_it_ended() -> None
 
 def test_an_operation_without_an_end_is_under_way_and_one_without_a_start_is_shown_as_it_is() -> None:
     records = [record("down", "started", 0, volumes=True), record("switchover", "step 3", 1, reason="asked for")]
-    events = {event.what: event for event in of_journal([*records, {"no": "event"}])}
-    down = events["down"]
+    told = {event.what: event for event in of_journal([*records, {"no": "event"}])}
+    down = told["down"]
     assert (down.outcome, down.target, down.why) == ("under way", "the stack", "--volumes")
-    assert (events["switchover"].outcome, events["switchover"].why) == ("step 3", "asked for")
+    assert (told["switchover"].outcome, told["switchover"].why) == ("step 3", "asked for")
 
 
 def test_an_operation_whose_process_is_gone_is_broken_off() -> None:
@@ -276,6 +281,29 @@ def test_after_a_move_that_was_broken_off_the_advice_counts() -> None:
     killed = of_journal([*KILLED, *ENDING])
     told = list(without_advice_during_moves([*list(killed)[:2], guard_said(HELD, 3)]))
     assert told[-1].outcome == "type: spokectl restart s"
+
+
+class Logged(SeenRuntime):
+    """A guard's advice, at 2 s."""
+
+    def logs(self, services: Iterable[str], *, since: datetime | None, tail: int | None, follow: bool) -> Iterator[LogLine]:
+        return iter([LogLine("postgres-primary", BEGAN + timedelta(seconds=2), f"{GUARD}{HELD}")])
+
+
+@pytest.mark.parametrize(("ended_s", "advice"), [(3, ""), (1.25, "type: spokectl restart s")])
+def test_a_move_that_began_before_what_is_looked_at_still_holds_its_advice_back(
+    ended_s: float, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--since` once hid the move from what leaves the advice out."""
+    state = StackState("spoke", tmp_path)
+    state.ensure()
+    move = [record("switchover postgres", "started", 1), record("switchover postgres", "done", ended_s)]
+    state.events_file.write_text("".join(f"{json.dumps(each)}\n" for each in move))
+    stack = load_stack("spoke", [default_stack_file()], shell={}, env_file={})
+    monkeypatch.setattr(events, "open_context", lambda *_: Context(stack, state, Logged([{}])))
+    since = (BEGAN + timedelta(seconds=1.5)).isoformat()
+    told = events.read("spoke", None, since=since, follow=False)
+    assert [(each.source, each.why, each.outcome) for each in told] == [("guard", "held down as asked", advice)]
 
 
 def test_an_operation_of_another_kind_is_no_reason_to_hold_advice_back() -> None:
