@@ -11,6 +11,7 @@ from spokectl.model import Kind, LogLine
 
 UNDER_WAY, BROKEN_OFF = "under way", "broken off"
 TO_TYPE = "type: "
+_NEVER_BEGUN, _NOT_ENDED = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -187,14 +188,32 @@ def without_unfounded_returns(events: Iterable[Event]) -> Iterator[Event]:
         yield event
 
 
-def without_advice_during_moves(events: Iterable[Event]) -> Iterator[Event]:
-    """The same events; what a guard says to type while an operation moves the role is left out: that is what it does."""
-    until: datetime | None = None
+def without_advice_during_moves(
+    events: Iterable[Event], operations_now: Callable[[], Iterable[Event]] = lambda: ()
+) -> Iterator[Event]:
+    """The same events; what a guard says to type while an operation moves the role is left out: that is what it does.
+
+    `operations_now`: what the journal tells at that moment of every operation, each with its end. It is asked where none is
+    known of a move that has begun: one whose process was killed comes to none, and a follower would wait for it forever.
+    """
+    until = _NEVER_BEGUN
     for event in events:
-        if event.source == "journal" and event.what.endswith(" postgres"):
-            until = datetime.max.replace(tzinfo=UTC) if event.outcome == UNDER_WAY else event.ended_at
+        if _moves_postgres(event):
+            until = _end_of(event)
         advises = event.source == "guard" and event.outcome.startswith(TO_TYPE)
-        yield replace(event, outcome="") if advises and until and event.time <= until else event
+        if advises and until == _NOT_ENDED:
+            until = max((_end_of(each) for each in operations_now() if _moves_postgres(each)), default=_NOT_ENDED)
+        yield replace(event, outcome="") if advises and event.time <= until else event
+
+
+def _moves_postgres(event: Event) -> bool:
+    return event.source == "journal" and event.what.endswith(" postgres")
+
+
+def _end_of(operation: Event) -> datetime:
+    if operation.outcome == UNDER_WAY:
+        return _NOT_ENDED
+    return operation.ended_at or _NEVER_BEGUN
 
 
 _REDIS = re.compile(r"\S+Z (?P<service>[\w-]+): (?P<what>starting as (?:master|replica)|asking|will not promote)(?P<why>.*)")

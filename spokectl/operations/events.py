@@ -36,7 +36,7 @@ def read(name: str, file: Path | None, *, since: str | None, follow: bool) -> It
     after = moment(since, now) if since is not None else None
     context = open_context(name, file)
     events = _past_and_future(context, after, now) if follow else _past(context, after)
-    told = without_advice_during_moves(without_unfounded_returns(events))
+    told = without_advice_during_moves(without_unfounded_returns(events), lambda: _operations(context))
     # Last: a move that had begun before still says what a guard's advice is worth.
     return (event for event in told if after is None or event.time >= after)
 

@@ -101,6 +101,36 @@ def test_a_follower_gets_the_past_and_then_what_comes_from_both_sides_until_ctrl
     assert (following.returncode, rest, complaints) == (130, "", "")
 
 
+def test_a_follower_gets_a_guard_s_advice_again_when_the_process_that_moved_the_role_is_dead(state: StackState) -> None:
+    """Killed with SIGKILL it writes no end, and the guard's advice is all that is left."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from spokectl.journal import Journal\n"
+        "with Journal(Path(sys.argv[1])).operation('switchover postgres', old='a', new='b'):\n"
+        "    input()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+
+    def said(following: "subprocess.Popen[str]", outcome: str) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        say(state, "postgres-primary", f"{now} UTC [7] guard: held: held down as asked; type: spokectl restart s")
+        assert following.stdout is not None
+        told = json.loads(following.stdout.readline())
+        assert (told["what"], told["outcome"]) == ("held", outcome)
+
+    with events(state, "--follow", "--json") as following:
+        assert following.stdout is not None
+        for _ in range(3):
+            assert following.stdout.readline()
+        moving = subprocess.Popen([sys.executable, "-c", script, str(state.events_file)], stdin=subprocess.PIPE, text=True)
+        assert json.loads(following.stdout.readline())["outcome"] == "under way"
+        said(following, "")
+        moving.communicate("\n", timeout=120)
+        assert moving.returncode == -signal.SIGKILL
+        said(following, "type: spokectl restart s")
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=120)
+
+
 def test_a_follower_whose_reader_goes_away_ends_although_nothing_more_comes(state: StackState) -> None:
     with events(state, "--follow") as following:
         assert following.stdout is not None

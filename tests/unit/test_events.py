@@ -283,6 +283,24 @@ def test_after_a_move_that_was_broken_off_the_advice_counts() -> None:
     assert told[-1].outcome == "type: spokectl restart s"
 
 
+@pytest.mark.parametrize(
+    ("alive", "written", "advice"),
+    [
+        (True, MOVE[:1], ""),
+        # kill -9: nobody writes an end.
+        (False, MOVE[:1], "type: spokectl restart s"),
+        # What the guard said has been read before the end that was written meanwhile, and its process is gone too.
+        (False, MOVE, ""),
+    ],
+)
+def test_a_follower_gets_the_advice_once_the_process_that_moved_the_role_is_dead(
+    alive: bool, written: list[dict[str, object]], advice: str
+) -> None:
+    [start] = of_journal(MOVE[:1], running=True)
+    told = without_advice_during_moves([start, guard_said(HELD, 2)], lambda: of_journal(written, alive=lambda _: alive))
+    assert [each.outcome for each in told if each.source == "guard"] == [advice]
+
+
 class Logged(SeenRuntime):
     """A guard's advice, at 2 s."""
 
