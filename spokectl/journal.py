@@ -121,7 +121,7 @@ class Underway:
         """The refusal of a command that would have to end what is under way, and cannot read what that was."""
         return Refused(
             "journal_damaged",
-            f"nothing was changed: {self._path}, which says what was under way, {how}",
+            f"what was under way cannot be ended: {self._path}, which says what it was, {how}",
             actions=["see what is: spokectl status", f"then remove it: rm {self._path}"],
         )
 
