@@ -233,7 +233,7 @@ class Stage:
         try:
             wait_until(blocker, deadline, what=what)
         except OutcomeUnknown as late:
-            self.expect(what, ok=False, found=late.message)
+            self.expect(what, ok=False, found=late.message.removeprefix(f"{what}: "))
             return False
         took = f"after {within_s - deadline.remaining_s:.1f} s"
         self.expect(what, ok=True, found=f"{found()}, {took}" if found else took)

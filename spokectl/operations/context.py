@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spokectl.compose import raw_services
 from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
-from spokectl.journal import Journal, Underway
+from spokectl.journal import Journal, Underway, Unfinished
 from spokectl.model import Kind, Service, Stack
 from spokectl.operations.scale import Scaled, spokes_of
 from spokectl.runtime.base import Runtime
@@ -188,18 +188,24 @@ def is_locked(state: StackState) -> bool:
 
 def is_drilled(state: StackState) -> bool:
     """Whether a drill runs on the stack. It reads who holds the lock, and takes none: no look refuses a drill."""
+    return driller(state) is not None
+
+
+def driller(state: StackState) -> int | None:
+    """The process of the drill that runs on the stack; see `is_drilled`."""
     import psutil
 
     holder = state.drill_lock_file.with_suffix(".holder")
     try:
         said, since_s = re.match(r"process (\d{1,9}),", holder.read_text(errors="replace")), holder.stat().st_mtime
         if said is None:
-            return False
+            return None
         process = psutil.Process(int(said[1]))
         # Of a drill that was killed the file stays, and its number may be another process's by now.
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() < since_s + _BOOT_TIME_TOLERANCE_S
+        lives = process.status() != psutil.STATUS_ZOMBIE and process.create_time() < since_s + _BOOT_TIME_TOLERANCE_S
+        return process.pid if lives else None
     except (OSError, psutil.Error):
-        return False
+        return None
 
 
 @contextmanager
@@ -231,13 +237,32 @@ def exclusive(state: StackState, operation: str) -> Iterator[None]:
 
 def broken_off(context: Context) -> tuple[str, ...]:
     """A warning, when a move of a role was broken off and nobody ends it."""
-    if not context.state.underway_file.exists() or is_locked(context.state):
-        return ()
     try:
-        found = Underway(context.state.underway_file).unfinished()
+        found = _left(context)
     except Refused as damaged:
         return (damaged.message,)
     if found is None:
         return ()
-    ends = " or ".join(f"`{command_line(context.stack.name, words)}`" for words in (found.operation, "up"))
+    ends = " or ".join(f"`{each}`" for each in _ends(context, found))
     return (f"{found.operation} was broken off: {ends} ends it",)
+
+
+def what_ends_it(context: Context) -> tuple[str, ...]:
+    """The commands that end a move of a role which was broken off and which nobody ends; none where there is none."""
+    try:
+        found = _left(context)
+    except Refused:
+        return ()
+    return _ends(context, found) if found else ()
+
+
+def _left(context: Context) -> Unfinished | None:
+    if not context.state.underway_file.exists() or is_locked(context.state):
+        return None
+    return Underway(context.state.underway_file).unfinished()
+
+
+def _ends(context: Context, found: Unfinished) -> tuple[str, ...]:
+    # An adoption is ended by `up` alone.
+    moves = [found.operation] if found.operation.startswith(("switchover ", "failover ")) else []
+    return tuple(command_line(context.stack.name, words) for words in (*moves, "up"))

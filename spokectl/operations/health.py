@@ -159,8 +159,13 @@ def _with_names(facts: Facts | None, names: Mapping[str, str]) -> Facts | None:
     return replace(facts, replicas=tuple(known))
 
 
-def judged(stack: str, data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str, ...] = ()) -> Result:
-    """The result of a look at the stack: degraded (10) with every reason when some service is not well."""
+def judged(
+    stack: str, data: object, statuses: Iterable[ServiceStatus], warnings: tuple[str, ...] = (), ends: Sequence[str] = ()
+) -> Result:
+    """The result of a look at the stack: degraded (10) with every reason when some service is not well.
+
+    `ends`: the commands that end a move which was broken off: until then a node's own start is refused.
+    """
     # What does not run comes first: it is why others are not well.
     bad = sorted((each for each in statuses if not each.ok), key=lambda each: each.state is RunState.RUNNING)
     if not bad:
@@ -170,7 +175,7 @@ def judged(stack: str, data: object, statuses: Iterable[ServiceStatus], warnings
         named.setdefault(shortened(status.reason or status.health, 140), []).append(status.service)
     reasons = "; ".join(f"{', '.join(services)}: {reason}" for reason, services in named.items())
     paused = [command_line(stack, f"unpause {each.service}") for each in bad if each.state is RunState.PAUSED]
-    named_by_guards = [remedy for each in bad for remedy in each.remedies]
+    named_by_guards = [] if ends else [remedy for each in bad for remedy in each.remedies]
     error = Degraded(
         "degraded",
         f"not everything is well: {reasons}",
@@ -178,7 +183,7 @@ def judged(stack: str, data: object, statuses: Iterable[ServiceStatus], warnings
         actions=[
             *paused,
             *dict.fromkeys(named_by_guards),
-            command_line(stack, "up"),
+            *(ends or [command_line(stack, "up")]),
             *(command_line(stack, f"logs {status.service}") for status in bad[:1]),
         ],
     )

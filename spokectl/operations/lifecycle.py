@@ -12,7 +12,7 @@ from spokectl.journal import Journal
 from spokectl.model import Stack
 from spokectl.operations import last_known, rollout
 from spokectl.operations.balancer import take_over_changes
-from spokectl.operations.context import Context, exclusive, open_context, open_stack, scaled, stack_file
+from spokectl.operations.context import Context, driller, exclusive, open_context, open_stack, scaled, stack_file
 from spokectl.operations.endpoints import Endpoint, endpoints
 from spokectl.operations.health import ServiceStatus, judged, load_probes, probe
 from spokectl.operations.readiness import last_look, wait_until_ready
@@ -124,9 +124,9 @@ def _end_broken_off_move(context: Context, report: Report) -> None:
 def down(name: str, file: Path | None, *, volumes: bool, timeout_s: float, report: Report, images: bool = False) -> Result:
     """Stops everything of the stack; with `volumes` its data is deleted too. Nothing to stop is success.
 
-    A stack file that cannot be read is no obstacle, but a warning. Refused (`no_images`), before anything is stopped, when
-    `images` are to go that the runtime does not have. OutcomeUnknown (`timeout`) names what still runs when
-    `timeout_s` is over: it goes on ending, and the next `down` goes on from there.
+    A stack file that cannot be read is no obstacle, but a warning. Refused, before anything is stopped, while a drill is
+    under way (`locked`), and when `images` are to go that the runtime does not have (`no_images`). OutcomeUnknown (`timeout`)
+    names what still runs when `timeout_s` is over: it goes on ending, and the next `down` goes on from there.
     """
     deadline = Deadline(timeout_s)
     try:
@@ -135,6 +135,13 @@ def down(name: str, file: Path | None, *, volumes: bool, timeout_s: float, repor
         return Result(DownData(name, exists=False, was_running=False, volumes_deleted=False, images_deleted=[]))
     if images and not isinstance(context.runtime, BuildsImages):
         raise _no_images(context.runtime, "remove", "--images")
+    if pid := driller(context.state):
+        raise Refused(
+            "locked",
+            f"nothing was stopped: a drill is under way on the stack {name}, process {pid}",
+            retryable=True,
+            actions=[f"end it, and have it heal: kill -INT {pid}", "then repeat the command"],
+        )
     with exclusive(context.state, "down"), context.journal.operation("down", volumes=volumes) as ending:
         ran = context.runtime.tear_down(deadline, volumes=volumes, notice=lambda text: report("stack", "notice", text))
         ending.changes_begun()

@@ -138,7 +138,8 @@ def _of_redis(nodes: Sequence[ServiceStatus], sentinels: Sequence[ServiceStatus]
             ends = "the Sentinels settle it"
         else:
             ends = f"nobody settles it ({_why_unable(sentinels)})"
-        return Outlook("", f"{words}: {ends}; Spokes do without a cache until then")
+        meanwhile = "Spokes may use either, and believe nothing that PostgreSQL does not confirm"
+        return Outlook("", f"{words}: {ends}; {meanwhile if masters else 'Spokes do without a cache until then'}")
     master = masters[0]
     lost = f"if {master.service} dies"
     replica = next((each for each in nodes if each.role == "replica" and each.health == "healthy"), None)

@@ -14,6 +14,7 @@ from spokectl.journal import Underway
 from spokectl.model import DOWN, TAKEN_OVER_BY_RELOAD, Inspection, Kind, RunState, Stack
 from spokectl.operations.balancer import take_over_changes
 from spokectl.operations.context import Context, exclusive, open_context, services_of
+from spokectl.operations.health import WHO_AGREE, observe
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.secret_settings import require_own_secrets
 from spokectl.result import Report, Result
@@ -82,11 +83,32 @@ def act(name: str, file: Path | None, action: str, services: list[str], timeout_
         if len(turns) > 1:
             # One database alone need not be whole to count as ready: the pair, which was asked for, is.
             wait_until_ready(context, chosen, deadline, report)
+        if action in _STARTING:
+            _wait_until_agreed(context, chosen, deadline, report)
         if action in _STARTING and any(context.stack.services[each].kind in TAKEN_OVER_BY_RELOAD for each in chosen):
             # A container starts with the variables that it was made with.
             take_over_changes(context, deadline)
     states = context.runtime.inspect()
     return Result([{"service": each, "state": states[each].state, "detail": states[each].detail} for each in chosen])
+
+
+def _wait_until_agreed(context: Context, chosen: Iterable[str], deadline: Deadline, report: Report) -> None:
+    """Redis nodes and Sentinels that are back say what the others say: a master that was replaced learns it later."""
+    back = [name for name in chosen if context.stack.services[name].kind in WHO_AGREE]
+    if not back:
+        return
+    first = observe(context, back)
+    if all(each.ok for each in first):
+        return
+
+    def blocker() -> str | None:
+        wrong = [each for each in observe(context, back) if each.health == "unhealthy"]
+        return "; ".join(f"{each.service}: {each.reason or each.health}" for each in wrong) or None
+
+    status = command_line(context.stack.name, "redis status")
+    wait_until(blocker, deadline, what="Redis nodes and Sentinels agree", actions=[status])
+    for each in observe(context, back):
+        report(each.service, each.health, each.role)
 
 
 def rounds(stack: Stack, services: Iterable[str], running: Collection[str]) -> list[list[str]]:

@@ -11,7 +11,11 @@ from spokectl.units import bytes_of, seconds_of
 _SHAPES = (
     (re.compile(r"\d+\Z"), re.compile(r"\d+\Z", re.ASCII), "a whole number"),
     (re.compile(r"(true|false)\Z"), re.compile(r"(true|false)\Z"), "true or false"),
-    (re.compile(r"\d+(ms|s|m|h)\Z"), re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+\Z", re.ASCII), "a duration such as 10s"),
+    (
+        re.compile(r"\d+(ms|s|m|h)\Z"),
+        re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+\Z", re.ASCII),
+        "a duration such as 300ms or 1m30s",
+    ),
     (re.compile(r"\d+[kMG]B\Z"), re.compile(r"\d+[kMGT]B\Z", re.ASCII), "a size such as 64MB"),
     (re.compile(r"\d+mb\Z"), re.compile(r"\d+(kb|mb|gb)\Z", re.ASCII), "a size such as 256mb"),
 )
@@ -60,7 +64,7 @@ def expected(stack: Stack, setting: Setting, value: str) -> str | None:
         return None
     for default, shape, words in _SHAPES:
         if setting.default is not None and default.match(setting.default) and not shape.match(value):
-            return f"{words}, as {setting.default}"
+            return f"{words} (the default: {setting.default})"
     if name == _DEGRADE_AFTER:
         return _too_short(value)
     return _out_of_range(_range(stack, name), value)

@@ -91,8 +91,7 @@ def flush_notes(stack: str, found: Flushed) -> list[str]:
     kept = [f"{each.service} {human_bytes(each.memory_used_bytes)}" for each in found.kept if each.memory_used_bytes]
     notes = [f"{found.deleted} keys ({', '.join(found.patterns)}) are deleted from {found.master} and its replica."]
     if kept:
-        restart = command_line(stack, f"restart {found.kept[0].service}")
-        notes.append(
-            f"Not flushed: the Spokes' own memory ({', '.join(kept)}); it is never wrong, and `{restart}` empties it."
-        )
+        names = " ".join(each.service for each in found.kept if each.memory_used_bytes)
+        restart = command_line(stack, f"restart {names}")
+        notes.append(f"Not flushed: the Spokes' own memory ({', '.join(kept)}); it is never wrong; `{restart}` empties it.")
     return notes

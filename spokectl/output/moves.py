@@ -48,16 +48,22 @@ def _print_plan(data: MoveData) -> None:
 
 def refusal(stack: str, data: MoveData, *, allow_data_loss: bool) -> str:
     """That what --dry-run has planned would be refused, and for which checks; empty when it would not."""
-    bad = [check.name for check in data.checks if not check.ok and not (allow_data_loss and check.name == _DATA_LOSS)]
+    bad = [check for check in data.checks if not check.ok and not (allow_data_loss and check.name == _DATA_LOSS)]
     if data.outcome != "planned" or not bad:
         return ""
-    line = f"It would be refused: {', '.join(bad)}."
-    if _DATA_LOSS not in bad:
+    line = refused_for(bad)
+    if _DATA_LOSS not in [check.name for check in bad]:
         return line
     without, accepting = (
         command_line(stack, words) for words in (f"start {data.old}", f"{data.operation} --allow-data-loss")
     )
     return f"{line} Nothing is lost where the old primary can be started (`{without}`); else `{accepting}` is needed."
+
+
+def refused_for(bad: Sequence[Check]) -> str:
+    """That a plan would be refused, and why: what was to hold, and how it was found."""
+    found = "; ".join(f"{each.name} ({printable(each.found)})" for each in bad)
+    return f"It would be refused, for this does not hold: {found}."
 
 
 def loss_lines(data: MoveData) -> list[str]:

@@ -3,7 +3,7 @@
 import sys
 
 from spokectl.operations.postgres.reinit import ReinitData
-from spokectl.output.moves import print_checks
+from spokectl.output.moves import print_checks, refused_for
 from spokectl.output.streams import print_table
 from spokectl.settings import command_line
 from spokectl.units import human_bytes
@@ -46,7 +46,8 @@ def loss_lines(data: ReinitData) -> list[str]:
 def reinit_notes(stack: str, data: ReinitData) -> list[str]:
     if data.outcome == "planned":
         words = f"postgres reinit {data.node}" + (" --discard" if data.guard else "")
-        return [f"Do it: {command_line(stack, words)}"] if all(check.ok for check in data.checks) else []
+        bad = [check for check in data.checks if not check.ok]
+        return [refused_for(bad)] if bad else [f"Do it: {command_line(stack, words)}"]
     notes = [f"{data.node} is a standby of {data.primary} with a fresh copy of its data."]
     if data.divergent is not None:
         notes.append(f"Only it had {data.divergent.sentence}: kept on it, in {data.divergent.kept_in}.")

@@ -139,11 +139,11 @@ def test_keys_are_shown_with_what_they_take_and_when_they_go(capsys: pytest.Capt
 
 
 def test_a_flush_says_what_it_did_not_empty() -> None:
-    kept = [Kept("spoke-1", 2048), Kept("spoke-2", None), Kept("spoke-3", 0)]
+    kept = [Kept("spoke-1", 2048), Kept("spoke-2", None), Kept("spoke-3", 0), Kept("spoke-4", 1024)]
     told = flush_notes("second", Flushed("redis-master", ["version:*"], 3, kept))
     assert told == [
         "3 keys (version:*) are deleted from redis-master and its replica.",
-        "Not flushed: the Spokes' own memory (spoke-1 2.0 KiB); it is never wrong, and "
-        "`spokectl restart spoke-1 --stack second` empties it.",
+        "Not flushed: the Spokes' own memory (spoke-1 2.0 KiB, spoke-4 1.0 KiB); it is never wrong; "
+        "`spokectl restart spoke-1 spoke-4 --stack second` empties it.",
     ]
-    assert len(flush_notes("second", Flushed("redis-master", ["version:*"], 3, kept[1:]))) == 1
+    assert len(flush_notes("second", Flushed("redis-master", ["version:*"], 3, kept[1:3]))) == 1

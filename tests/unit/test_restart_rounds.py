@@ -1,14 +1,15 @@
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from spokectl.errors import Refused
+from spokectl.errors import OutcomeUnknown, Refused
 from spokectl.journal import Journal
-from spokectl.model import Inspection, RunState
+from spokectl.model import Inspection, Kind, RunState
 from spokectl.operations import services
 from spokectl.operations.context import Context
+from spokectl.operations.health import ServiceStatus
 from spokectl.operations.services import rounds
 from spokectl.result import Report
 from spokectl.settings import StackState
@@ -72,6 +73,9 @@ class Servers(SeenRuntime):
             raise Refused("port_taken", "a port is taken")
         self._become(services, RunState.RUNNING)
 
+    def unpause(self, services: Sequence[str]) -> None:
+        self._become(services, RunState.RUNNING)
+
     def _become(self, services: Sequence[str], state: RunState) -> None:
         self.views = [self.views[0] | {name: Inspection(name, state) for name in services}]
 
@@ -83,6 +87,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Servers:
     runtime.restarted = []
     context = Context(STACK, StackState("spoke", tmp_path), runtime)
     monkeypatch.setattr(services, "_running", lambda *_: context)
+    monkeypatch.setattr(services, "observe", lambda *_: [])
     return runtime
 
 
@@ -137,3 +142,22 @@ def test_sentinels_of_which_none_serves_are_restarted_together(
     waits = Waits(monkeypatch)
     services.act("spoke", None, "restart", SENTINELS, 5.0, unheard)
     assert (servers.restarted, waits.seen) == ([SENTINELS], [SENTINELS])
+
+
+def test_a_master_that_was_replaced_while_it_stood_still_is_waited_for_until_it_says_what_the_sentinels_say(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Waits(monkeypatch)
+    said = "the Sentinels name redis-replica"
+    wrong = ServiceStatus("redis-master", Kind.REDIS, RunState.RUNNING, "unhealthy", "master", said, "", 7, None, ())
+    right = replace(wrong, health="healthy", role="replica", reason="")
+    seen = [right, right, wrong, wrong]
+    monkeypatch.setattr(services, "observe", lambda *_: [seen.pop() if len(seen) > 1 else seen[0]])
+    told: list[tuple[str, str, str]] = []
+    services.act(
+        "spoke", None, "unpause", ["redis-master"], 60.0, lambda *words: told.append((words[0], words[1], words[2]))
+    )
+    assert told == [("redis-master", "healthy", "replica")]
+    monkeypatch.setattr(services, "observe", lambda *_: [wrong])
+    with pytest.raises(OutcomeUnknown, match=said):
+        services.act("spoke", None, "unpause", ["redis-master"], 0.1, unheard)

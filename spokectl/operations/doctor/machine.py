@@ -74,7 +74,8 @@ def _judge_programs(facts: ProgramFacts, *, needed_by: str, without: str) -> Seq
     if facts.missing:
         why = f"the {needed_by} runtime needs it; no runtime has been chosen yet"
         return [warning(facts.missing, why, *facts.actions)] if needed_by == LOCAL else [ok(f"not there: {facts.missing}")]
-    return [ok(", ".join(facts.found))]
+    used = facts.runtime in {"", needed_by}
+    return [ok(("" if used else f"not used by the {facts.runtime} runtime: ") + ", ".join(facts.found))]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The steps of `switchover redis`, in the form that the server can do, and of `failover redis`."""
 
+from dataclasses import replace
+
 from spokectl.operations.redis.move import PAUSE_MS, RedisMove
 from spokectl.operations.steps import Step, Table
 from spokectl.settings import command_line
@@ -69,6 +71,13 @@ BY_HAND: tuple[Step[RedisMove], ...] = (
     _FOLLOW,
 )
 
+# Its old master is down: what sees it follow has started it first.
+_START_AND_FOLLOW = replace(
+    _FOLLOW,
+    sentence="start the old master, and see that it is a replica of the new one",
+    commands=("spokectl start OLD", *_FOLLOW.commands),
+)
+
 LOST: tuple[Step[RedisMove], ...] = (
     Step(
         "fence",
@@ -86,7 +95,7 @@ LOST: tuple[Step[RedisMove], ...] = (
         ("spokectl kill OLD  (where somebody has started it)", "SENTINEL FAILOVER GROUP"),
     ),
     _AGREE,
-    _FOLLOW,
+    _START_AND_FOLLOW,
 )
 
 VARIANTS = {"coordinated": COORDINATED, "by hand": BY_HAND, "lost": LOST}

@@ -97,11 +97,12 @@ def test_without_a_terminal_it_is_yes_or_nothing(plans: Plans, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("words", "found", "last"),
     [
-        (WORDS, SWITCHED, "It would be refused: room on the disks."),
+        (WORDS, SWITCHED, "It would be refused, for this does not hold: room on the disks (none left)."),
         (
             WORDS,
             plan(),
-            "It would be refused: data loss. Nothing is lost where the old primary can be started "
+            f"It would be refused, for this does not hold: data loss ({SINCE}). "
+            "Nothing is lost where the old primary can be started "
             "(`spokectl start postgres-primary --stack second`); else "
             "`spokectl failover postgres --allow-data-loss --stack second` is needed.",
         ),

@@ -52,6 +52,7 @@ START = ("start it",)
         (judge_compose, ProgramFacts("", missing="no Compose", actions=START), OK, "no Compose"),
         (judge_binaries, ProgramFacts("local", ("nginx 1.31",)), OK, "nginx 1.31"),
         (judge_binaries, ProgramFacts("local", missing="no Redis", actions=START), PROBLEM, "no Redis"),
+        (judge_binaries, ProgramFacts("docker", ("nginx 1.31",)), OK, "not used by the docker runtime: nginx 1.31"),
         (judge_binaries, ProgramFacts("docker", missing="no Redis", actions=START), OK, "not needed"),
         (judge_binaries, ProgramFacts("", missing="no Redis", actions=START), WARNING, "no Redis"),
         (judge_ports, PortFacts(15), OK, "15 ports"),
