@@ -125,8 +125,8 @@ def down(name: str, file: Path | None, *, volumes: bool, timeout_s: float, repor
     """Stops everything of the stack; with `volumes` its data is deleted too. Nothing to stop is success.
 
     A stack file that cannot be read is no obstacle, but a warning. Refused, before anything is stopped, while a drill is
-    under way (`locked`), and when `images` are to go that the runtime does not have (`no_images`). OutcomeUnknown (`timeout`)
-    names what still runs when `timeout_s` is over: it goes on ending, and the next `down` goes on from there.
+    under way (`locked`), and when `images` are to go that the runtime does not have (`no_images`). OutcomeUnknown
+    (`timeout`) names what still runs when `timeout_s` is over: it goes on ending, and the next `down` goes on from there.
     """
     deadline = Deadline(timeout_s)
     try:

@@ -152,7 +152,12 @@ IN_TILT = [
             None,
             "unknown part",
         ),
-        ([master(), master("redis-replica"), *SENTINELS], "", None, "say master: the Sentinels settle it; Spokes may use either"),
+        (
+            [master(), master("redis-replica"), *SENTINELS],
+            "",
+            None,
+            "both say master: the Sentinels settle it; Spokes may use either",
+        ),
         ([down("redis-master", Kind.REDIS), replica(), *SENTINELS], "", None, "no master now: the Sentinels settle it"),
         (
             [down("redis-master", Kind.REDIS), down("redis-replica", Kind.REDIS, "paused"), *SENTINELS],
