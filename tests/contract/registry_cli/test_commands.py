@@ -89,7 +89,9 @@ def test_a_diff_is_a_patch_on_stdout_and_its_summary_on_stderr(tool: Tool, tmp_p
     tool("versions", "push", "payments", "v2", "new", "--dependency", "common@v1")
     shown = tool("versions", "diff", "payments", "v1")
     patch = (
-        b'--- a/a.proto\n+++ b/a.proto\n@@ -1 +1,2 @@\n syntax = "proto3";\n+message A {}\n--- a/gone.proto\n+++ /dev/null\n'
+        b"diff --git a/a.proto b/a.proto\n--- a/a.proto\n+++ b/a.proto\n"
+        b'@@ -1 +1,2 @@\n syntax = "proto3";\n+message A {}\n'
+        b"diff --git a/gone.proto b/gone.proto\ndeleted file mode 100644\n--- a/gone.proto\n+++ /dev/null\n"
     )
     assert (shown.returncode, shown.stdout[: len(patch)]) == (0, patch)
     summary = b"payments: v1 -> v2: files: 1 changed, 1 removed; needs common@v1 now.\n"
