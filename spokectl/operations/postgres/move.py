@@ -250,7 +250,8 @@ class Move:
                 if lost is not None and status["divergent"]["epoch"] == self.record()["epoch"]:
                     self.divergent = lost
                 return None
-            if status.get("state") == "refused":
+            # A guard that has refused for long looks every few seconds: it may still miss the record that there is now.
+            if status.get("state") == "refused" and status.get("code") != "record-missing":
                 command = status.get("command")
                 raise Failed(
                     "rejoin_refused",

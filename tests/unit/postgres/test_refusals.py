@@ -13,7 +13,7 @@ import pytest
 
 from spokectl.clients.postgres import PostgresUnavailable
 from spokectl.clients.postgres_session import Position
-from spokectl.errors import ExitCode, Failed, Incomplete, Refused
+from spokectl.errors import ExitCode, Failed, Incomplete, OutcomeUnknown, Refused
 from spokectl.journal import Underway, Unfinished
 from spokectl.model import HealthProbe, Inspection, Kind, Port, RunState, Service, Stack
 from spokectl.operations.context import Context
@@ -195,6 +195,18 @@ def test_a_primary_without_proof_of_a_clean_stop_ends_the_move(
 REFUSING = guard(
     {"state": "refused", "message": "16 bytes of WAL are only here", "command": f"spokectl postgres reinit {OLD} --discard"}
 )
+
+
+def test_an_old_primary_whose_guard_has_not_seen_the_new_record_yet_is_waited_for(make_pair: MakePair) -> None:
+    missing = guard(
+        {"state": "refused", "code": "record-missing", "message": "there is no cluster record", "command": "adopt"}
+    )
+    context = make_pair(BOTH_GUARDS | {OLD: missing}, {NEW: PRIMARY})
+    with (
+        closing(Move(context, OLD, NEW, 3, "test")) as move,
+        pytest.raises(OutcomeUnknown, match="there is no cluster record"),
+    ):
+        move.rejoin_old(Deadline(0.1))
 
 
 def test_an_old_primary_that_may_not_join_is_left_with_its_guards_command(make_pair: MakePair) -> None:
