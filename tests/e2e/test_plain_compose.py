@@ -85,7 +85,7 @@ def test_the_edits_of_performance_tuning_take_effect(shell: Shell, tmp_path: Pat
     shell.shows("curl -s http://localhost:9094/health/ready", '"status":"healthy"')
     limits = shell("docker inspect spoke-1 --format='{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}'")
     assert limits.split() == ["1000000000", str(1 << 30)]
-    assert shell("docker exec spoke-1 printenv SPOKE_POSTGRES_MAX_CONNS").strip() == "40"
+    assert shell("docker exec spoke-1 printenv SPOKE_POSTGRES_MAX_CONNS").strip() == "50"
     # The text's command has no word about passwords and replication: both stay as they were.
     for node in ("redis-master", "redis-replica"):
         assert str(256 << 20) in shell(REDIS.format(node=node, words="CONFIG GET maxmemory"))
