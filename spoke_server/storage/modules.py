@@ -25,13 +25,6 @@ from spoke_server.storage.trouble import TryAgain
 HELD_UP_AFTER_S = 1.0
 TOUCH = "UPDATE modules SET revision = gen_random_uuid() WHERE id = %s"
 
-_RETIRED_AGAIN = """
-UPDATE retired_modules SET retired_by_write_of = greatest(retired_by_write_of, %(received)s) WHERE module_name = %(name)s
-"""
-_RETIRED = """
-INSERT INTO retired_modules AS r (module_name, retired_by_write_of) VALUES (%(name)s, %(received)s)
-ON CONFLICT (module_name) DO UPDATE SET retired_by_write_of = greatest(r.retired_by_write_of, excluded.retired_by_write_of)
-"""
 _COLUMNS = "id, description, created_at, deleted_at, body, changed_by_write_of"
 
 
@@ -109,9 +102,15 @@ async def delete(connection: Connection, name: str, received: float, *, permanen
     """Hides a module, or removes it for good with all its versions; again is no error."""
     row = await lock(connection, name, "UPDATE")
     if row is None:
-        if await _retire(connection, _RETIRED_AGAIN, name, received):
-            return
-        raise module_not_found(name)
+        again = await connection.execute(
+            """
+            UPDATE retired_modules SET retired_by_write_of = greatest(retired_by_write_of, %s) WHERE module_name = %s
+            """,
+            (received, name),
+        )
+        if again.rowcount == 0:
+            raise module_not_found(name)
+        return
     if row.deleted_at is not None and not permanent:
         await _write_down(connection, row, received)
         return
@@ -149,7 +148,14 @@ async def delete(connection: Connection, name: str, received: float, *, permanen
         """,
         (name, row.id),
     )
-    await _retire(connection, _RETIRED, name, received)
+    await connection.execute(
+        """
+        INSERT INTO retired_modules AS r (module_name, retired_by_write_of) VALUES (%s, %s)
+        ON CONFLICT (module_name) DO UPDATE
+            SET retired_by_write_of = greatest(r.retired_by_write_of, excluded.retired_by_write_of)
+        """,
+        (name, received),
+    )
     await connection.execute("DELETE FROM modules WHERE id = %s", (row.id,))
 
 
@@ -166,12 +172,6 @@ async def _insert(connection: Connection, name: str, description: str, received:
         return False
     await refuse_outrun_by_end(connection, name, received)
     return True
-
-
-async def _retire(connection: Connection, statement: str, name: str, received: float) -> bool:
-    """Remembers when a module was removed for good, as the last of its deletions; says whether it is remembered."""
-    cursor = await connection.execute(statement, {"name": name, "received": received})
-    return cursor.rowcount > 0
 
 
 async def _restore(connection: Connection, name: str, row: ModuleRow, received: float) -> None:

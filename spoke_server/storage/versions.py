@@ -93,8 +93,8 @@ async def push(
             (received, version_id),
         )
         await connection.execute(TOUCH, (module.id,))
-    elif received > changed_by_write_of:
-        await _write_down(connection, version_id, received)
+    else:
+        await _write_down(connection, version_id, changed_by_write_of, received)
     return Stored(body_digest, body)
 
 
@@ -108,8 +108,7 @@ async def delete(connection: Connection, module_name: str, version: str, receive
         raise version_not_found(module_name, version)
     version_id, deleted_at, changed_by_write_of = row
     if deleted_at is not None and not permanent:
-        if received > changed_by_write_of:
-            await _write_down(connection, version_id, received)
+        await _write_down(connection, version_id, changed_by_write_of, received)
         return
     refuse_outrun(f"{module_name}@{version}", changed_by_write_of, received)
     if dependent := await fetch_one(connection, _DEPENDENT, module_name, version, version_id):
@@ -131,9 +130,10 @@ async def delete(connection: Connection, module_name: str, version: str, receive
     await connection.execute(TOUCH, (module.id,))
 
 
-async def _write_down(connection: Connection, version_id: int, received: float) -> None:
+async def _write_down(connection: Connection, version_id: int, changed_by_write_of: float, received: float) -> None:
     """Nothing changes, but what was received before must not change it either."""
-    await connection.execute("UPDATE versions SET changed_by_write_of = %s WHERE id = %s", (received, version_id))
+    if received > changed_by_write_of:
+        await connection.execute("UPDATE versions SET changed_by_write_of = %s WHERE id = %s", (received, version_id))
 
 
 async def _lock_version(

@@ -7,10 +7,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from spokectl.compose import raw_services
 from spokectl.errors import NotFound, OutcomeUnknown, Refused, UsageError
-from spokectl.journal import Journal, Underway, Unfinished
+from spokectl.journal import Journal, Underway
 from spokectl.model import Kind, Service, Stack
 from spokectl.operations.scale import Scaled, spokes_of
 from spokectl.runtime.base import Runtime
@@ -235,34 +236,28 @@ def exclusive(state: StackState, operation: str) -> Iterator[None]:
         lock.release()
 
 
-def broken_off(context: Context) -> tuple[str, ...]:
-    """A warning, when a move of a role was broken off and nobody ends it."""
-    try:
-        found = _left(context)
-    except Refused as damaged:
-        return (damaged.message,)
-    if found is None:
-        return ()
-    ends = " or ".join(f"`{each}`" for each in _ends(context, found))
-    return (f"{found.operation} was broken off: {ends} ends it",)
+class BrokenOff(NamedTuple):
+    """A move of a role that was broken off and that nobody ends: what to warn of, and the commands that end it."""
+
+    warnings: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
 
-def what_ends_it(context: Context) -> tuple[str, ...]:
-    """The commands that end a move of a role which was broken off and which nobody ends; none where there is none."""
-    try:
-        found = _left(context)
-    except Refused:
-        return ()
-    return _ends(context, found) if found else ()
-
-
-def _left(context: Context) -> Unfinished | None:
+def broken_off(context: Context) -> BrokenOff:
+    """Empty where nothing was broken off; without `ends` where it cannot be read what was."""
     if not context.state.underway_file.exists() or is_locked(context.state):
-        return None
-    return Underway(context.state.underway_file).unfinished()
+        return BrokenOff()
+    try:
+        found = Underway(context.state.underway_file).unfinished()
+    except Refused as damaged:
+        return BrokenOff((damaged.message,))
+    if found is None:
+        return BrokenOff()
+    ends = what_ends(context.stack.name, found.operation)
+    return BrokenOff((f"{found.operation} was broken off: {' or '.join(f'`{each}`' for each in ends)} ends it",), ends)
 
 
-def _ends(context: Context, found: Unfinished) -> tuple[str, ...]:
-    # An adoption is ended by `up` alone.
-    moves = [found.operation] if found.operation.startswith(("switchover ", "failover ")) else []
-    return tuple(command_line(context.stack.name, words) for words in (*moves, "up"))
+def what_ends(stack: str, operation: str) -> tuple[str, ...]:
+    """The commands that end an operation which was broken off: the same once more, but for an adoption, and `up`."""
+    again = [operation] if operation.startswith(("switchover ", "failover ")) else []
+    return tuple(command_line(stack, words) for words in (*again, "up"))

@@ -114,7 +114,8 @@ def status(name: str, file: Path | None) -> Result:
         RECENT_MINUTES,
         upstreams_of(context.stack, healths, page, inside, datetime.now(UTC)),
     )
-    return judged_balancer(name, data, (*broken_off(context), silence) if silence else broken_off(context))
+    warnings = broken_off(context).warnings
+    return judged_balancer(name, data, (*warnings, silence) if silence else warnings)
 
 
 def test(name: str, file: Path | None, timeout_s: float) -> Result:

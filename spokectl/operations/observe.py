@@ -16,7 +16,6 @@ from spokectl.operations.context import (
     running_context,
     scaled,
     services_of,
-    what_ends_it,
 )
 from spokectl.operations.endpoints import ORDER, Endpoint, endpoints, environment
 from spokectl.operations.health import ServiceStatus, judged, observe
@@ -53,7 +52,7 @@ def status(name: str, file: Path | None, services: list[str]) -> Result:
         points = endpoints(context.stack, _roles(statuses), context.runtime.left_out())
         expected = outlook(name, statuses, _record(context, statuses))
     data = StatusData(name, context.runtime.name, statuses, scaled(context.stack), points, expected)
-    return judged(name, data, statuses, broken_off(context), what_ends_it(context))
+    return judged(name, data, statuses, *broken_off(context))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from spokectl.errors import NotFound, Refused
 from spokectl.journal import Underway
 from spokectl.model import DOWN, TAKEN_OVER_BY_RELOAD, Inspection, Kind, RunState, Stack
 from spokectl.operations.balancer import take_over_changes
-from spokectl.operations.context import Context, exclusive, open_context, services_of
+from spokectl.operations.context import Context, exclusive, open_context, services_of, what_ends
 from spokectl.operations.health import WHO_AGREE, observe
 from spokectl.operations.readiness import wait_until_ready
 from spokectl.operations.secret_settings import require_own_secrets
@@ -142,12 +142,10 @@ def _require_no_move_between(context: Context, action: str, chosen: Sequence[str
         return
     caught = [name for name in chosen if name in (found.facts.get("old"), found.facts.get("new"))]
     if caught:
-        name = context.stack.name
-        moves = [command_line(name, found.operation)] if found.operation.startswith(("switchover ", "failover ")) else []
         raise Refused(
             "move_unfinished",
             f"nothing was changed: {found.operation} was broken off, and {', '.join(caught)} may be half way in it",
-            actions=[*moves, command_line(name, "up")],
+            actions=what_ends(context.stack.name, found.operation),
         )
 
 

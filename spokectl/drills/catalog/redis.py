@@ -6,7 +6,7 @@ from spokectl.clients.probe import NoAnswer, get
 from spokectl.clients.redis import RedisUnavailable, SentinelView, observe_sentinel
 from spokectl.clients.writers import RegistryWriter, remove_module
 from spokectl.drills.breaks import configuration_lost, frozen, killed, removed, stopped
-from spokectl.drills.catalog.restarts import back_by_itself
+from spokectl.drills.catalog.restarts import back_by_itself, expect_same_master
 from spokectl.drills.drill import Need, drill
 from spokectl.drills.faults import Fault
 from spokectl.drills.figures import REDIS
@@ -225,8 +225,7 @@ def tilt(stage: Stage) -> None:
     stage.until("every Sentinel decides again", lambda: _those_that(tilted(), have="TILT"), _TILT_ENDS_WITHIN_S)
     after = {name: view.facts.epoch for name in names if (view := _view(stage, name))}
     stage.expect("no failover was begun", after == epochs, f"epochs {epochs} became {after}")
-    holder = stage.holder("master")
-    stage.expect("the master is the same", holder == master, f"it is {holder}")
+    expect_same_master(stage, master)
 
 
 def _taken_over(stage: Stage, fault: Fault) -> None:

@@ -21,8 +21,7 @@ _WAYS = (killed, stopped, frozen)
 def replica_lost(stage: Stage) -> None:
     master = stage.holder("master")
     _lose_each_way(stage, stage.other(master))
-    holder = stage.holder("master")
-    stage.expect("the master is the same", holder == master, f"it is {holder}")
+    expect_same_master(stage, master)
 
 
 @drill(
@@ -36,8 +35,7 @@ def each_sentinel_lost(stage: Stage) -> None:
     master = stage.holder("master")
     for name in stage.names(Kind.SENTINEL):
         _lose_each_way(stage, name)
-    holder = stage.holder("master")
-    stage.expect("the master is the same", holder == master, f"it is {holder}")
+    expect_same_master(stage, master)
 
 
 @drill(
@@ -51,6 +49,12 @@ def each_sentinel_lost(stage: Stage) -> None:
 def collector_lost(stage: Stage) -> None:
     for name in stage.names(Kind.COLLECTOR):
         _lose_each_way(stage, name)
+
+
+def expect_same_master(stage: Stage, master: str) -> None:
+    """Nobody has taken the role from it."""
+    holder = stage.holder("master")
+    stage.expect("the master is the same", holder == master, f"it is {holder}")
 
 
 def back_by_itself(stage: Stage, name: str) -> None:

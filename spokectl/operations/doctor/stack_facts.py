@@ -8,7 +8,7 @@ from spokectl.errors import Refused, SpokectlError
 from spokectl.journal import Underway, read_lines
 from spokectl.model import RunState
 from spokectl.operations import rollout
-from spokectl.operations.context import is_drilled, is_locked, open_stack
+from spokectl.operations.context import is_drilled, is_locked, open_stack, what_ends
 from spokectl.operations.doctor.findings import NotChecked
 from spokectl.operations.doctor.scene import Scene
 from spokectl.operations.doctor.stack import (
@@ -101,7 +101,7 @@ def _broken_off(scene: Scene) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (damaged.message,), damaged.actions
     if found is None:
         return (), ()
-    return (f"{found.operation} was broken off",), (scene.command(found.operation), scene.command("up"))
+    return (f"{found.operation} was broken off",), what_ends(scene.name, found.operation)
 
 
 def stack_file(scene: Scene) -> StackFileFacts:

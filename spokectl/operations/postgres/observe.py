@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spokectl.facts import PostgresFacts, Sessions
 from spokectl.model import Kind
-from spokectl.operations.context import Context, broken_off, running_context, what_ends_it
+from spokectl.operations.context import Context, broken_off, running_context
 from spokectl.operations.health import ServiceStatus, judged, observe, postgres_sessions
 from spokectl.operations.outlook import Outlook, outlook
 from spokectl.operations.postgres.guard import ClusterRecord, newest
@@ -56,9 +56,7 @@ def status(name: str, file: Path | None) -> Result:
     context = running_context(name, file)
     nodes = _observe(context, guards=True)
     record = newest(node.record for node in nodes)
-    return judged(
-        name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes, broken_off(context), what_ends_it(context)
-    )
+    return judged(name, PostgresStatus(nodes, record, outlook(name, nodes, record)), nodes, *broken_off(context))
 
 
 def lag(name: str, file: Path | None) -> Result:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spokectl.model import Kind
-from spokectl.operations.context import Context, broken_off, running_context, what_ends_it
+from spokectl.operations.context import Context, broken_off, running_context
 from spokectl.operations.health import WHO_AGREE, ServiceStatus, judged, observe
 from spokectl.operations.outlook import Outlook, outlook
 from spokectl.result import Result
@@ -22,9 +22,7 @@ def status(name: str, file: Path | None) -> Result:
     context = running_context(name, file)
     seen = _observe(context)
     nodes, sentinels = (_of(kind, seen) for kind in (Kind.REDIS, Kind.SENTINEL))
-    return judged(
-        name, RedisStatus(nodes, sentinels, outlook(name, seen, None)), seen, broken_off(context), what_ends_it(context)
-    )
+    return judged(name, RedisStatus(nodes, sentinels, outlook(name, seen, None)), seen, *broken_off(context))
 
 
 def nodes(name: str, file: Path | None) -> Result:
